@@ -1,0 +1,28 @@
+# The two commands that do everything on a fresh machine with Go: `make run` and `make test`.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+LDFLAGS := -X main.version=$(VERSION)
+
+.PHONY: run build test bench compare reference clean
+
+run: build ## start the demo: a slow API, Penstock in front of it, visitors
+	./bin/scheduler demo
+
+build: ## build bin/scheduler
+	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/scheduler ./cmd/scheduler
+
+test: ## format, vet, staticcheck, import law, all tests of all modules
+	./scripts/test.sh
+
+bench: ## benchmarks of the hot path
+	go test -run '^$$' -bench . -benchmem ./app/ ./cache/ ./scheduler/
+
+compare: build ## the before/after table: a real trace against the demo API, without and with Penstock
+	./bin/scheduler replay --compare
+
+reference: build ## write docs/reference/ from the code
+	mkdir -p docs/reference
+	./bin/scheduler config reference > docs/reference/configuration.md
+	./bin/scheduler config schema > docs/reference/penstock.schema.json
+
+clean:
+	rm -rf bin
