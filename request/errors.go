@@ -26,6 +26,7 @@ const (
 	ProblemRateLimited      Problem = "quota-exceeded"     // 429: the tenant's own rate is used up
 	ProblemClientClosed     Problem = "client-closed"      // 499: the client hung up (seen in logs only)
 	ProblemInternal         Problem = "internal"           // 500: a fault in Penstock
+	ProblemNotImplemented   Problem = "not-implemented"    // 501: not passed on (protocol upgrades)
 	ProblemUpstreamDown     Problem = "upstream-down"      // 502: no connection to the upstream
 	ProblemUpstreamInvalid  Problem = "upstream-invalid"   // 502: the upstream's answer can't be used
 	ProblemAnswerTooLarge   Problem = "answer-too-large"   // 502: the upstream's answer is over the limit
@@ -56,6 +57,7 @@ var problems = map[Problem]problemInfo{
 	ProblemRateLimited:      {http.StatusTooManyRequests, "The rate limit is used up"},
 	ProblemClientClosed:     {499, "The client closed the connection"},
 	ProblemInternal:         {http.StatusInternalServerError, "A fault in Penstock"},
+	ProblemNotImplemented:   {http.StatusNotImplemented, "That is not supported"},
 	ProblemUpstreamDown:     {http.StatusBadGateway, "The upstream can't be reached"},
 	ProblemUpstreamInvalid:  {http.StatusBadGateway, "The upstream's answer can't be used"},
 	ProblemAnswerTooLarge:   {http.StatusBadGateway, "The upstream's answer is too large"},
