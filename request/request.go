@@ -44,11 +44,12 @@ type Request struct {
 	// then too; Deadline is for predictions.
 	Deadline time.Time
 	// Background marks work that nobody waits for (prefetch, refresh): it runs only on permits
-	// that nobody else wants, until a real request joins it and promotes it.
+	// that nobody else wants, until a real request joins it (see Join, InBackground).
 	Background bool
 
 	urgency atomic.Int32
 	started atomic.Bool
+	joined  atomic.Bool
 
 	mu        sync.Mutex // guards onPromote
 	onPromote func(Urgency)

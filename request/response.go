@@ -40,6 +40,10 @@ type CacheStatus struct {
 	// TTL is the remaining freshness, negative for a stale answer; it counts only if HasTTL.
 	TTL    time.Duration
 	HasTTL bool
+	// Age is what the Age field (RFC 9111, section 5.1) of an answer from the cache says; api writes
+	// it, so that hits can share one header map. It counts only if HasAge.
+	Age    time.Duration
+	HasAge bool
 	// Stored: the answer was put into the cache. Collapsed: it came from a shared call.
 	Stored, Collapsed bool
 	// Detail is a token for people, e.g. "stale-if-error", "served-stale-while-revalidating".
