@@ -1,5 +1,3 @@
-// Package observe counts and measures: Prometheus metrics, windowed signals for the tuner, samples
-// for the history, and the end-to-end measuring stage.
 package observe
 
 import "time"
