@@ -1,0 +1,123 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+
+	"penstock/request"
+)
+
+// intent is what the headers say for every call of an HTTP request.
+type intent struct {
+	urgency    request.Urgency
+	hasUrgency bool
+	tenant     string
+	// deadline is counted from a call's arrival; 0: none.
+	deadline time.Duration
+	trace    []string
+}
+
+func (d *data) readIntent(h http.Header) (in intent, err error) {
+	in.urgency, in.hasUrgency = priority(h)
+	if in.tenant, err = d.tenant(h); err != nil {
+		return in, err
+	}
+	if in.deadline, err = headerDeadlineOf(h); err != nil {
+		return in, err
+	}
+	in.deadline = smaller(in.deadline, d.o.DefaultDeadline())
+	continueTrace(h)
+	in.trace = h["Traceparent"]
+	return in, nil
+}
+
+// serveRequest answers POST /v1/requests.
+func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
+	x := exchangeOf(r)
+	in, err := d.readIntent(r.Header)
+	if err != nil {
+		d.fail(w, r, x, err)
+		return
+	}
+	raw, err := readBody(w, r, d.o.Limits().withDefaults().MaxBodyBytes)
+	if err != nil {
+		d.fail(w, r, x, err)
+		return
+	}
+	c, err := parseCall(raw, false)
+	if err != nil {
+		d.fail(w, r, x, err)
+		return
+	}
+	req, err := d.build(c, in, x.id, x.arrived)
+	if err != nil {
+		d.fail(w, r, x, err)
+		return
+	}
+	ctx, cancel := bound(x.Context, req)
+	defer cancel()
+	x.Context = ctx
+	resp, err := d.o.Doer.Do(x, req)
+	if err != nil {
+		d.failAnswer(w, r, x, req.Method, err)
+		return
+	}
+	d.answer(w, r, x, resp)
+}
+
+// build makes the Request of a call. Its Deadline is set, but nothing is bound to it yet.
+func (d *data) build(c *call, in intent, id string, arrived time.Time) (*request.Request, error) {
+	route, ok := d.o.Routes.Route(c.route)
+	if !ok {
+		return nil, d.unknownRoute(c.route)
+	}
+	req, err := route.Build(c.params)
+	if err != nil {
+		return nil, err
+	}
+	req.ID, req.Arrived, req.Tenant = id, arrived, in.tenant
+	switch {
+	case c.urgency != nil:
+		req.SetUrgency(*c.urgency)
+	case in.hasUrgency:
+		req.SetUrgency(in.urgency)
+	}
+	if wait := smaller(c.deadline, in.deadline); wait > 0 {
+		req.Deadline = arrived.Add(wait)
+	}
+	if req.Header == nil {
+		req.Header = make(http.Header)
+	}
+	if c.cache != "" {
+		req.Header["Cache-Control"] = []string{c.cache}
+	}
+	if len(in.trace) > 0 {
+		req.Header["Traceparent"] = in.trace[:1:1]
+	}
+	req.Header["Via"] = via[:1:1]
+	return req, nil
+}
+
+func (d *data) unknownRoute(name string) error {
+	routes := d.o.Routes.Routes()
+	names := make([]string, len(routes))
+	for i, r := range routes {
+		names[i] = r.Name
+	}
+	text := fmt.Sprintf("no route is named %.100q", name)
+	if s := closest(name, names); s != "" {
+		text += fmt.Sprintf(" (did you mean %q?)", s)
+	}
+	return &request.Error{Problem: request.ProblemUnknownRoute, Detail: text + "; GET /v1/routes lists the routes"}
+}
+
+// bound gives ctx the request's deadline, if it has one.
+func bound(ctx context.Context, req *request.Request) (context.Context, context.CancelFunc) {
+	if req.Deadline.IsZero() {
+		return ctx, func() {}
+	}
+	ctx, cancel, _ := limit(ctx, req.Arrived, req.Deadline.Sub(req.Arrived))
+	return ctx, cancel
+}
