@@ -64,7 +64,7 @@ type State struct {
 // Knob is one value with its layers. Make it with a Registry; read it through Int, Float,
 // Duration or Bool.
 type Knob struct {
-	spec   Spec
+	spec   atomic.Pointer[Spec]
 	bits   atomic.Uint64 // the value in force
 	notify func(Change)
 
@@ -77,13 +77,14 @@ type Knob struct {
 }
 
 func newKnob(s Spec, notify func(Change)) *Knob {
-	k := &Knob{spec: s, notify: notify, base: s.Default, baseSource: SourceDefault}
+	k := &Knob{notify: notify, base: s.Default, baseSource: SourceDefault}
+	k.spec.Store(&s)
 	k.bits.Store(math.Float64bits(s.Default))
 	return k
 }
 
 // Spec returns the description.
-func (k *Knob) Spec() Spec { return k.spec }
+func (k *Knob) Spec() Spec { return *k.spec.Load() }
 
 // Value returns the value in force in the base unit. Lock-free.
 func (k *Knob) Value() float64 { return math.Float64frombits(k.bits.Load()) }
@@ -92,7 +93,7 @@ func (k *Knob) Value() float64 { return math.Float64frombits(k.bits.Load()) }
 func (k *Knob) State() State {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := State{Spec: k.spec, Base: k.base, BaseSource: k.baseSource}
+	s := State{Spec: k.Spec(), Base: k.base, BaseSource: k.baseSource}
 	s.Value, s.Source = k.inForce()
 	if k.tuned != nil {
 		v := *k.tuned
@@ -128,7 +129,7 @@ func (k *Knob) change(why string, f func() error) error {
 	k.bits.Store(math.Float64bits(to))
 	k.mu.Unlock()
 	if to != from && k.notify != nil {
-		k.notify(Change{Knob: k.spec.Name, From: from, To: to, Source: source, Why: why, At: time.Now()})
+		k.notify(Change{Knob: k.Spec().Name, From: from, To: to, Source: source, Why: why, At: time.Now()})
 	}
 	return nil
 }
@@ -136,7 +137,7 @@ func (k *Knob) change(why string, f func() error) error {
 // SetBase sets the configured value. If it differs from the base before, the tuner's value is
 // dropped: the operator has chosen a new point to start from.
 func (k *Knob) SetBase(v float64, source Source) error {
-	if err := k.spec.Check(v); err != nil {
+	if err := k.Spec().Check(v); err != nil {
 		return err
 	}
 	return k.change("configured by "+string(source), func() error {
@@ -148,20 +149,41 @@ func (k *Knob) SetBase(v float64, source Source) error {
 	})
 }
 
+// Configure sets the configured value together with new bounds, as a reload does. What the tuner
+// or a pin had set is dropped where it is out of the new bounds. The name and the kind stay.
+func (k *Knob) Configure(spec Spec, base float64, source Source) error {
+	old := k.Spec()
+	spec.Name, spec.Kind = old.Name, old.Kind
+	if err := errors.Join(spec.Validate(), spec.Check(base)); err != nil {
+		return err
+	}
+	return k.change("configured by "+string(source), func() error {
+		k.spec.Store(&spec)
+		if k.tuned != nil && (base != k.base || spec.Check(*k.tuned) != nil) {
+			k.tuned = nil
+		}
+		if k.pin != nil && spec.Check(k.pin.Value) != nil {
+			k.dropPin(false)
+		}
+		k.base, k.baseSource = base, source
+		return nil
+	})
+}
+
 // Tune sets the tuner's value. It fails with ErrPinned under a pin, and when v is out of bounds
 // or further than MaxStep from the value in force.
 func (k *Knob) Tune(v float64, why string) error {
-	if err := k.spec.Check(v); err != nil {
+	if err := k.Spec().Check(v); err != nil {
 		return err
 	}
 	return k.change(why, func() error {
 		if k.pin != nil {
-			return fmt.Errorf("knob %s: %w", k.spec.Name, ErrPinned)
+			return fmt.Errorf("knob %s: %w", k.Spec().Name, ErrPinned)
 		}
 		now, _ := k.inForce()
-		if step := math.Abs(v - now); k.spec.MaxStep > 0 && step > k.spec.MaxStep*(1+1e-9) {
-			return fmt.Errorf("knob %s: a step from %s to %s is over the allowed %s", k.spec.Name,
-				k.spec.Format(now), k.spec.Format(v), k.spec.Format(k.spec.MaxStep))
+		if step := math.Abs(v - now); k.Spec().MaxStep > 0 && step > k.Spec().MaxStep*(1+1e-9) {
+			return fmt.Errorf("knob %s: a step from %s to %s is over the allowed %s", k.Spec().Name,
+				k.Spec().Format(now), k.Spec().Format(v), k.Spec().Format(k.Spec().MaxStep))
 		}
 		k.tuned = &v
 		return nil
@@ -176,16 +198,16 @@ func (k *Knob) Untune(why string) {
 // Pin fixes the value, replacing a pin that stands. A pin of the file can't be replaced by one
 // that is not of the file.
 func (k *Knob) Pin(p Pin) error {
-	if err := k.spec.Check(p.Value); err != nil {
+	if err := k.Spec().Check(p.Value); err != nil {
 		return err
 	}
 	if !p.Until.IsZero() && !p.Until.After(time.Now()) {
-		return fmt.Errorf("knob %s: the pin's expiry %s has passed", k.spec.Name, p.Until.Format(time.RFC3339))
+		return fmt.Errorf("knob %s: the pin's expiry %s has passed", k.Spec().Name, p.Until.Format(time.RFC3339))
 	}
 	return k.change(pinReason(p), func() error {
 		if k.pin != nil && k.pin.FromFile && !p.FromFile {
 			return fmt.Errorf("knob %s: the config file's knobs section pins it to %s; change or remove it there and reload",
-				k.spec.Name, k.spec.Format(k.pin.Value))
+				k.Spec().Name, k.Spec().Format(k.pin.Value))
 		}
 		k.stopExpiry()
 		k.pin = &p
@@ -217,7 +239,7 @@ func (k *Knob) Unpin(fromFile, resume bool) (bool, error) {
 			return nil
 		}
 		if k.pin.FromFile && !fromFile {
-			return fmt.Errorf("knob %s: the config file's knobs section pins it; remove it there and reload", k.spec.Name)
+			return fmt.Errorf("knob %s: the config file's knobs section pins it; remove it there and reload", k.Spec().Name)
 		}
 		had = true
 		k.dropPin(resume)

@@ -57,6 +57,26 @@ func TestLayersBeatEachOtherInOrder(t *testing.T) {
 	check(11, SourceEnv)
 }
 
+func TestNewBoundsDropWhatTheyExclude(t *testing.T) {
+	k := workers(t, NewRegistry())
+	spec := k.Spec()
+	spec.Max = 20
+	must(t, k.Tune(15, "test"))
+	must(t, k.Pin(Pin{Value: 50}))
+	must(t, k.Configure(spec, 8, SourceFile))
+	if s := k.State(); s.Value != 15 || s.Pin != nil || s.Spec.Max != 20 {
+		t.Errorf("after narrower bounds: %+v", s)
+	}
+	if k.Configure(spec, 21, SourceFile) == nil || k.Get() != 15 {
+		t.Error("a base out of bounds was taken")
+	}
+	spec.Max = 10
+	must(t, k.Configure(spec, 8, SourceFile))
+	if k.Get() != 8 {
+		t.Errorf("value %d, want the base", k.Get())
+	}
+}
+
 func TestUnpinMayResumeFromThePinnedValue(t *testing.T) {
 	k := workers(t, NewRegistry())
 	must(t, k.Pin(Pin{Value: 50}))

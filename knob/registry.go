@@ -26,8 +26,8 @@ func (r *Registry) Register(s Spec) (*Knob, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if k, ok := r.knobs[s.Name]; ok {
-		if k.spec.Kind != s.Kind {
-			return nil, fmt.Errorf("knob %s is registered as %s, not %s", s.Name, k.spec.Kind, s.Kind)
+		if k.Spec().Kind != s.Kind {
+			return nil, fmt.Errorf("knob %s is registered as %s, not %s", s.Name, k.Spec().Kind, s.Kind)
 		}
 		return k, nil
 	}
@@ -93,7 +93,7 @@ func (r *Registry) All() []*Knob {
 		all = append(all, k)
 	}
 	r.mu.RUnlock()
-	slices.SortFunc(all, func(a, b *Knob) int { return cmp.Compare(a.spec.Name, b.spec.Name) })
+	slices.SortFunc(all, func(a, b *Knob) int { return cmp.Compare(a.Spec().Name, b.Spec().Name) })
 	return all
 }
 
