@@ -137,10 +137,10 @@ func (k *Knob) change(why string, f func() error) error {
 // SetBase sets the configured value. If it differs from the base before, the tuner's value is
 // dropped: the operator has chosen a new point to start from.
 func (k *Knob) SetBase(v float64, source Source) error {
-	if err := k.Spec().Check(v); err != nil {
-		return err
-	}
 	return k.change("configured by "+string(source), func() error {
+		if err := k.Spec().Check(v); err != nil {
+			return err
+		}
 		if v != k.base {
 			k.tuned = nil
 		}
@@ -173,10 +173,10 @@ func (k *Knob) Configure(spec Spec, base float64, source Source) error {
 // Tune sets the tuner's value. It fails with ErrPinned under a pin, and when v is out of bounds
 // or further than MaxStep from the value in force.
 func (k *Knob) Tune(v float64, why string) error {
-	if err := k.Spec().Check(v); err != nil {
-		return err
-	}
 	return k.change(why, func() error {
+		if err := k.Spec().Check(v); err != nil {
+			return err
+		}
 		if k.pin != nil {
 			return fmt.Errorf("knob %s: %w", k.Spec().Name, ErrPinned)
 		}
@@ -198,13 +198,13 @@ func (k *Knob) Untune(why string) {
 // Pin fixes the value, replacing a pin that stands. A pin of the file can't be replaced by one
 // that is not of the file.
 func (k *Knob) Pin(p Pin) error {
-	if err := k.Spec().Check(p.Value); err != nil {
-		return err
-	}
 	if !p.Until.IsZero() && !p.Until.After(time.Now()) {
 		return fmt.Errorf("knob %s: the pin's expiry %s has passed", k.Spec().Name, p.Until.Format(time.RFC3339))
 	}
 	return k.change(pinReason(p), func() error {
+		if err := k.Spec().Check(p.Value); err != nil {
+			return err
+		}
 		if k.pin != nil && k.pin.FromFile && !p.FromFile {
 			return fmt.Errorf("knob %s: the config file's knobs section pins it to %s; change or remove it there and reload",
 				k.Spec().Name, k.Spec().Format(k.pin.Value))
