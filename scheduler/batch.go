@@ -1,0 +1,273 @@
+package scheduler
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"penstock/request"
+)
+
+// batch is requests that share one upstream call. While it waits for more members it stands in
+// the scheduler's forming list and holds no permit.
+type batch struct {
+	group   *group
+	members []*item
+	weight  int
+	until   time.Time // when it stops waiting
+}
+
+// size is how many members the batch aims at, given one of them.
+func (s *Scheduler) size(p request.BatchPlan) int {
+	n := max(1, p.Max)
+	if k := s.opts.BatchTarget; k.Knob != nil && k.Get() > 0 {
+		n = min(n, k.Get())
+	}
+	return n
+}
+
+// fits reports whether it may join.
+func (b *batch) fits(it *item) bool {
+	return len(b.members) == 0 || it.plan.MaxWeight <= 0 || b.weight+it.plan.Weight <= it.plan.MaxWeight
+}
+
+func (s *Scheduler) addMember(b *batch, it *item, now time.Time) {
+	s.q.take(it, now)
+	it.forming, it.state = b, itemForming
+	b.members = append(b.members, it)
+	b.weight += it.plan.Weight
+	s.nForming++
+}
+
+// form makes a batch around its leader, or has the leader join the one that is forming. It gives
+// nil if the batch should linger.
+func (s *Scheduler) form(leader *item, now time.Time) *batch {
+	g := leader.group
+	if b := g.forming; b != nil {
+		if s.joinForming(leader, b, now) {
+			return nil
+		}
+		s.removeForming(b)
+		return b
+	}
+	b := &batch{group: g}
+	g.forming = b
+	linger := s.linger(leader, now)
+	s.addMember(b, leader, now)
+	s.gather(b, now)
+	if linger > 0 && len(b.members) < s.size(leader.plan) {
+		b.until = now.Add(linger)
+		s.forming = append(s.forming, b)
+		return nil
+	}
+	return b
+}
+
+// joinForming adds it to a forming batch if it fits; if not, the batch waits no longer.
+func (s *Scheduler) joinForming(it *item, b *batch, now time.Time) bool {
+	if it.state != itemQueued {
+		return true
+	}
+	if len(b.members) >= s.size(it.plan) || !b.fits(it) {
+		b.until = now
+		return false
+	}
+	s.addMember(b, it, now)
+	if !it.deadline.IsZero() {
+		if last := it.deadline.Add(-seconds(it.est.call + it.est.dev)); last.Before(b.until) {
+			b.until = last
+		}
+	}
+	return true
+}
+
+// dueBatch is a forming batch that waits no longer, else how long until one does.
+func (s *Scheduler) dueBatch(now time.Time) (*batch, time.Duration) {
+	var wait time.Duration
+	for _, b := range s.forming {
+		left := b.until.Sub(now)
+		if left <= 0 || len(b.members) >= s.size(b.members[0].plan) {
+			return b, 0
+		}
+		if wait == 0 || left < wait {
+			wait = left
+		}
+	}
+	return nil, wait
+}
+
+// gather fills b from the queue: first what would be served next anyway, in that order, then the
+// group's other members, the most urgent and oldest first. Each pays for itself.
+func (s *Scheduler) gather(b *batch, now time.Time) {
+	size := s.size(b.members[0].plan)
+	for len(b.members) < size {
+		it := s.q.next()
+		if it == nil || it.group != b.group {
+			it = b.group.oldestOf()
+		}
+		if it == nil {
+			return
+		}
+		if !s.usable(it, now) {
+			continue
+		}
+		if !b.fits(it) {
+			return
+		}
+		s.addMember(b, it, now)
+	}
+}
+
+// linger is how long the batch of leader should wait for more members. With k calls in flight
+// that take S each, one of them ends about every S/k: a batch that waits that long costs its
+// members little, and saves a permit if somebody is expected to join meanwhile.
+func (s *Scheduler) linger(leader *item, now time.Time) time.Duration {
+	k := s.opts.BatchLinger
+	if k.Knob == nil || s.inFlight == 0 {
+		return 0
+	}
+	d := min(k.Get(), seconds(leader.est.call/float64(max(1, s.opts.Workers.Get()))))
+	if !leader.deadline.IsZero() {
+		d = min(d, leader.deadline.Sub(now)-seconds(leader.est.call+leader.est.dev))
+	}
+	if d <= 0 || leader.est.arrivals.read(now)*d.Seconds() < 1 {
+		return 0
+	}
+	return d
+}
+
+// unform takes it out of the batch that it waits in, unserved.
+func (s *Scheduler) unform(it *item, now time.Time) {
+	b := it.forming
+	for i, m := range b.members {
+		if m == it {
+			b.members = append(b.members[:i], b.members[i+1:]...)
+			break
+		}
+	}
+	b.weight -= it.plan.Weight
+	s.nForming--
+	s.q.settle(it.class, it.flow, it.cost, 0, now)
+	it.forming, it.flow = nil, nil
+	if len(b.members) == 0 {
+		s.removeForming(b)
+		b.group.forming = nil
+		s.q.releaseGroup(b.group)
+	}
+}
+
+func (s *Scheduler) removeForming(b *batch) {
+	for i := range s.forming {
+		if s.forming[i] == b {
+			s.forming = append(s.forming[:i], s.forming[i+1:]...)
+			return
+		}
+	}
+}
+
+// launch gives b its permit and sends it on its way.
+func (s *Scheduler) launch(b *batch, now time.Time) {
+	s.removeForming(b)
+	s.gather(b, now)
+	b.group.forming = nil
+	s.q.releaseGroup(b.group)
+	s.inFlight++
+	n := len(b.members)
+	s.nForming -= n
+	s.meanBatch += estimateGain * (float64(n) - s.meanBatch)
+	for _, it := range b.members {
+		s.mark(it, now)
+	}
+	if n == 1 { // it travels as any single request, under its own context
+		it := b.members[0]
+		it.forming = nil
+		it.ready <- struct{}{}
+		return
+	}
+	s.batching.Add(1)
+	go s.runBatch(b, now)
+}
+
+// call is a batch under way. Its permit is given back when the bodies of all answers have ended.
+type call struct {
+	s       *Scheduler
+	tickets []ticket
+	healthy bool
+	open    atomic.Int32 // bodies that have not ended, and one for the call itself
+}
+
+func (s *Scheduler) runBatch(b *batch, started time.Time) {
+	defer s.batching.Done()
+	c := &call{s: s, tickets: make([]ticket, len(b.members)), healthy: true}
+	reqs := make([]*request.Request, len(b.members))
+	for i, it := range b.members {
+		reqs[i] = it.req
+		c.tickets[i] = s.ticket(it)
+		s.waited(it.req.Urgency(), c.tickets[i].wait)
+	}
+	c.open.Store(1)
+	defer c.end() // also when next panics
+	results := s.next.DoBatch(s.base, reqs)
+	for len(results) < len(reqs) {
+		results = append(results, request.Result{Err: missingResultError(s.weigh.Load().Upstream)})
+	}
+	for i := range b.members {
+		resp := results[i].Response
+		if resp == nil || results[i].Err != nil {
+			c.healthy = false
+			continue
+		}
+		c.healthy = c.healthy && healthy(resp)
+		resp.Timing.Queue = c.tickets[i].wait
+		if !inMemory(resp) {
+			c.open.Add(1)
+			resp.Body = watch(resp.Body, func(bool) { c.end() })
+		}
+	}
+	s.deliver(b, results)
+}
+
+// deliver hands the results to the members, and drops those of members that have gone.
+func (s *Scheduler) deliver(b *batch, results []request.Result) {
+	var dropped []*request.Response
+	s.mu.Lock()
+	for i, it := range b.members {
+		if it.state == itemGone {
+			if r := results[i].Response; r != nil && r.Body != nil {
+				dropped = append(dropped, r)
+			}
+			s.freeItem(it)
+			continue
+		}
+		it.result, it.state = results[i], itemDone
+		it.ready <- struct{}{}
+	}
+	s.mu.Unlock()
+	for _, r := range dropped {
+		r.Body.Close()
+	}
+}
+
+// end counts one end; the last one gives back the permit.
+func (c *call) end() {
+	if c.open.Add(-1) > 0 {
+		return
+	}
+	s, now := c.s, time.Now()
+	n := len(c.tickets)
+	d := now.Sub(c.tickets[0].started)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c.healthy {
+		c.tickets[0].est.add(d, n)
+		s.all.add(d, n)
+	}
+	s.inFlight--
+	for _, t := range c.tickets {
+		s.q.settle(t.class, t.flow, t.cost, d.Seconds()/float64(n), now)
+	}
+	s.dispatch(now)
+}
+
+// isDeadline reports whether ctx ended by its deadline.
+func isDeadline(ctx context.Context) bool { return ctx.Err() == context.DeadlineExceeded }

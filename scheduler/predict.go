@@ -1,0 +1,102 @@
+package scheduler
+
+import (
+	"math/bits"
+	"time"
+
+	"penstock/request"
+)
+
+// estimateOf finds or makes the estimate of a route.
+func (s *Scheduler) estimateOf(r *request.Route) *estimate {
+	name := ""
+	if r != nil {
+		name = r.Name
+	}
+	e, ok := s.routes[name]
+	if !ok {
+		if len(s.routes) >= routesMax {
+			return &s.all
+		}
+		e = new(estimate)
+		s.routes[name] = e
+	}
+	return e
+}
+
+// costOf is the expected cost of a request in permit-seconds.
+func (s *Scheduler) costOf(e *estimate) float64 {
+	switch {
+	case e.known():
+		return max(e.item, minCost)
+	case s.all.known():
+		return max(s.all.item, minCost)
+	}
+	return firstGuess.Seconds()
+}
+
+// ahead is the cost queued ahead of it in its class. Its tenant's own requests ahead of it, and
+// what the tenant has had in advance, are served at the tenant's share of the class; the others
+// get at most what they have queued meanwhile.
+func (s *Scheduler) ahead(it *item) float64 {
+	c, f := &s.q.classes[it.class], it.flow
+	own := 0.0
+	if !c.newest {
+		own = max(0, f.cost-it.cost)
+	}
+	debt := max(0, f.start-c.vtime)*f.weight + own
+	return own + max(0, min(c.cost-f.cost, debt*(c.weight-f.weight)/f.weight))
+}
+
+// predict is how long a request waits that has cost queued ahead of it in its class.
+func (s *Scheduler) predict(class uint8, cost float64, now time.Time) time.Duration {
+	permits := max(float64(s.opts.Workers.Get()), 1e-9)
+	share := s.q.share * permits
+	urgent, load := 0.0, 0.0 // queued ahead, and expected to come ahead
+	for u := range s.q.classes[:class] {
+		urgent += s.q.classes[u].cost
+		load += s.demand[u].read(now)
+	}
+	less := s.q.mask & ordinaryMask >> (class + 1) << (class + 1)
+	capacity := permits - load - share*float64(bits.OnesCount16(less))
+	wait := (urgent + cost) / max(capacity, 1e-9)
+	if share > 0 && class != backgroundClass {
+		wait = min(wait, cost/share)
+	}
+	if s.inFlight >= s.opts.Workers.Get() {
+		wait += s.all.call / (permits + 1)
+	}
+	d := seconds(wait)
+	calls := (urgent+cost)/s.meanCost()/max(1, s.meanBatch) + 1
+	for i := range s.windows {
+		d = max(d, s.windows[i].until(calls, now))
+	}
+	return d
+}
+
+func (s *Scheduler) meanCost() float64 {
+	sum, n := 0.0, 0
+	for i := range s.q.classes {
+		sum += s.q.classes[i].cost
+		n += s.q.classes[i].all.n
+	}
+	if n == 0 {
+		return s.costOf(&s.all)
+	}
+	return max(sum/float64(n), minCost)
+}
+
+// late reports whether it is predicted to miss its deadline.
+func (s *Scheduler) late(it *item, now time.Time) bool {
+	if it.deadline.IsZero() {
+		return false
+	}
+	left := it.deadline.Sub(now) - seconds(it.est.least())
+	return s.predict(it.class, s.ahead(it), now) > left
+}
+
+// hopeless reports whether it would miss its deadline even if it were sent now, while somebody
+// else could use the permit.
+func (s *Scheduler) hopeless(it *item, now time.Time) bool {
+	return !it.deadline.IsZero() && s.q.count > 1 && it.deadline.Sub(now) < seconds(it.est.least())
+}

@@ -1,0 +1,84 @@
+package scheduler
+
+import (
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+// window is one rate window at work.
+type window struct {
+	Rate
+	limiter *rate.Limiter
+}
+
+// windows are checked together and taken from together. They are guarded by the scheduler's
+// lock, so that nothing comes between check and take.
+type windows []window
+
+// newWindows makes windows for rates. A window of old with the same Per goes on with the tokens
+// that it has.
+func newWindows(rates []Rate, old windows, now time.Time) windows {
+	used := make([]bool, len(old))
+	all := make(windows, 0, len(rates))
+	for _, r := range rates {
+		r = r.withDefaults()
+		w := window{Rate: r}
+		for i := range old {
+			if !used[i] && old[i].Per == r.Per {
+				used[i] = true
+				w.limiter = old[i].limiter
+				w.limiter.SetLimitAt(now, rate.Limit(r.perSecond()))
+				w.limiter.SetBurstAt(now, r.Burst)
+				break
+			}
+		}
+		if w.limiter == nil {
+			w.limiter = rate.NewLimiter(rate.Limit(r.perSecond()), r.Burst)
+		}
+		all = append(all, w)
+	}
+	return all
+}
+
+// wait is how long until every window has a token, and the window that takes longest; 0 and -1
+// if all have one now. With spare, a tenth of each window's burst is left to others.
+func (ws windows) wait(now time.Time, spare bool) (time.Duration, int) {
+	longest, binding := time.Duration(0), -1
+	for i := range ws {
+		need := 1.0
+		if spare {
+			need += float64(min(ws[i].Burst-1, (ws[i].Burst+9)/10))
+		}
+		if d := ws[i].until(need, now); d > longest {
+			longest, binding = d, i
+		}
+	}
+	return longest, binding
+}
+
+// until is how long it takes until n tokens are there, were none taken.
+func (w *window) until(n float64, now time.Time) time.Duration {
+	missing := n - w.limiter.TokensAt(now)
+	if missing <= 0 {
+		return 0
+	}
+	// A microsecond more, so that rounding never has the timer come just too early.
+	return seconds(missing/w.perSecond()) + time.Microsecond
+}
+
+// take takes one token of each window; the caller has seen wait give 0 at the same now.
+func (ws windows) take(now time.Time) {
+	for i := range ws {
+		ws[i].limiter.AllowN(now, 1)
+	}
+}
+
+// seconds converts s, which may be huge, to a duration of at most a day.
+func seconds(s float64) time.Duration {
+	const most = 24 * time.Hour
+	if !(s < most.Seconds()) {
+		return most
+	}
+	return time.Duration(s * float64(time.Second))
+}

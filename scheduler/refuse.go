@@ -1,0 +1,105 @@
+package scheduler
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"penstock/request"
+)
+
+// reason is why a request was refused; the metric label reason.
+type reason uint8
+
+const (
+	reasonFull      reason = iota // the queue is full
+	reasonDisplaced               // it gave way to another in a full queue
+	reasonLate                    // it was predicted to miss its deadline
+	reasonHopeless                // it would miss its deadline if it were sent now
+	reasonCoDel                   // it was the oldest of a standing queue
+	reasonGone                    // its context has ended
+	reasonClosed                  // the scheduler was closed
+	reasons
+)
+
+var reasonNames = [reasons]string{"full", "displaced", "late", "hopeless", "codel", "gone", "closed"}
+
+// refuse takes a queued request out and has its goroutine answer. The caller holds the lock.
+func (s *Scheduler) refuse(it *item, why reason, now time.Time) {
+	wait := s.predict(it.class, s.ahead(it), now)
+	if why == reasonLate || why == reasonHopeless {
+		// When what is ahead now has gone down to what the time left would have allowed.
+		wait -= it.deadline.Sub(now) - seconds(it.est.call)
+	}
+	retry := max(wait, seconds(s.costOf(it.est)), time.Millisecond)
+	s.q.remove(it, now)
+	s.finishRefused(it, why, retry)
+}
+
+func (s *Scheduler) finishRefused(it *item, why reason, retry time.Duration) {
+	switch why {
+	case reasonGone: // it counts as cancelled
+		it.result.Err = s.left(it.ctx, time.Since(it.at))
+		s.counts.Cancelled++
+		s.metrics.cancelled.Inc()
+	case reasonClosed:
+		it.result.Err = closedError(s.opts.Upstream)
+		fallthrough
+	default:
+		s.counts.Refused[why]++
+		s.metrics.refused[why].Inc()
+	}
+	if it.result.Err == nil {
+		it.result.Err = s.refusal(it, why, retry)
+	}
+	it.state = itemDone
+	it.ready <- struct{}{}
+}
+
+func (s *Scheduler) refusal(it *item, why reason, retry time.Duration) error {
+	e := &request.Error{Problem: request.ProblemReducedCapacity, RetryAfter: retry, Upstream: s.opts.Upstream}
+	e.Timing.Queue = time.Since(it.at)
+	shown := retry.Round(time.Millisecond)
+	switch why {
+	case reasonFull, reasonDisplaced:
+		e.Detail = fmt.Sprintf("the queue of upstream %q is full (%d may wait); retry in %v, or raise workers.queue_length or workers.count",
+			s.opts.Upstream, s.opts.QueueLength, shown)
+		if why == reasonDisplaced {
+			e.Detail = "given up for another request: " + e.Detail
+		}
+	case reasonLate, reasonHopeless:
+		e.Detail = fmt.Sprintf("upstream %q can't answer before the deadline; retry in %v, or allow more time", s.opts.Upstream, shown)
+	default:
+		e.Detail = fmt.Sprintf("the queue of upstream %q does not get shorter; retry in %v", s.opts.Upstream, shown)
+	}
+	return e
+}
+
+func closedError(upstream string) error {
+	return &request.Error{Problem: request.ProblemShuttingDown, Upstream: upstream,
+		Detail: fmt.Sprintf("the queue of upstream %q is closed; retry at another instance", upstream)}
+}
+
+func missingResultError(upstream string) error {
+	return &request.Error{Problem: request.ProblemInternal, Upstream: upstream,
+		Detail: "a batch gave fewer results than it had members"}
+}
+
+// left is the error for a request whose context ended after so long in the queue.
+func (s *Scheduler) left(ctx context.Context, wait time.Duration) error {
+	cause := context.Cause(ctx)
+	if errors.Is(cause, context.DeadlineExceeded) || isDeadline(ctx) {
+		return deadlineError(s.weigh.Load().Upstream, wait, cause)
+	}
+	return &request.Error{Problem: request.ProblemClientClosed, Upstream: s.weigh.Load().Upstream,
+		Detail: "the request was cancelled before it was sent to the upstream", Err: cause,
+		Timing: request.Timing{Queue: wait}}
+}
+
+func deadlineError(upstream string, wait time.Duration, cause error) error {
+	return &request.Error{Problem: request.ProblemDeadline, Upstream: upstream, Err: cause,
+		Detail: fmt.Sprintf("the deadline passed after %v in the queue of upstream %q; allow more time or make the request more urgent",
+			wait.Round(time.Millisecond), upstream),
+		Timing: request.Timing{Queue: wait}}
+}

@@ -1,0 +1,230 @@
+package scheduler
+
+import (
+	"math"
+	"math/bits"
+	"strconv"
+	"time"
+
+	vm "github.com/VictoriaMetrics/metrics"
+
+	"penstock/observe"
+	"penstock/request"
+)
+
+// The limits that can bind: boundRate + i is rate window i.
+const (
+	boundNothing = iota
+	boundPermits
+	boundRate
+)
+
+// bindingSpan is the time constant of the shares of time bound by each limit.
+const bindingSpan = 30 * time.Second
+
+// bindings says which limit binds now, and for which share of the recent time each did.
+type bindings struct {
+	now    int
+	since  time.Time
+	shares []float64 // by limit; decaying, sum 1
+}
+
+func (b *bindings) init(windows int, now time.Time) {
+	if len(b.shares) == boundRate+windows {
+		return
+	}
+	b.now, b.since = boundNothing, now
+	b.shares = make([]float64, boundRate+windows)
+	b.shares[boundNothing] = 1
+}
+
+func (b *bindings) set(limit int, now time.Time) {
+	if limit == b.now {
+		return
+	}
+	b.settle(now)
+	b.now = limit
+}
+
+func (b *bindings) settle(now time.Time) {
+	keep := math.Exp(-now.Sub(b.since).Seconds() / bindingSpan.Seconds())
+	for i := range b.shares {
+		b.shares[i] *= keep
+	}
+	b.shares[b.now] += 1 - keep
+	b.since = now
+}
+
+// Counts are totals since the scheduler was made.
+type Counts struct {
+	// Dispatched requests got a permit, alone or in a batch.
+	Dispatched uint64
+	// Refused, by reason; see Stats.Refused for the names.
+	Refused [reasons]uint64
+	// Expired requests saw their deadline pass while queued; Cancelled ones were given up.
+	Expired, Cancelled uint64
+}
+
+// Stats is a snapshot of a Scheduler.
+type Stats struct {
+	Upstream string `json:"upstream"`
+	// Queued is how many requests wait; QueueLength how many may.
+	Queued      int `json:"queued"`
+	QueueLength int `json:"queue_length"`
+	// QueuedByUrgency counts them by urgency; Background those of preloading.
+	QueuedByUrgency [request.Urgencies]int `json:"queued_by_urgency"`
+	Background      int                    `json:"background"`
+	// QueuedByTenant counts them for the tenants that have any.
+	QueuedByTenant map[string]int `json:"queued_by_tenant"`
+	// Permits is how many calls may be in flight, InFlight how many permits are taken, Held how
+	// many of those are held for calls that were cancelled.
+	Permits  int `json:"permits"`
+	InFlight int `json:"in_flight"`
+	Held     int `json:"held"`
+	// Binding names the limit that keeps requests waiting now: "none", "permits", or "rate N" for
+	// the window Rates[N]. BindingShares is the share of the last half minute or so of each.
+	Binding       string             `json:"binding"`
+	BindingShares map[string]float64 `json:"binding_shares"`
+	Rates         []RateStats        `json:"rates"`
+	// PredictedWait is how long a new request of each urgency would wait, in seconds.
+	PredictedWait [request.Urgencies]float64 `json:"predicted_wait_seconds"`
+	// NewestFirst are the urgencies that are overloaded and so serve the newest first.
+	NewestFirst []request.Urgency `json:"newest_first"`
+	// ServiceTime is the mean duration of a call, in seconds; 0: not measured yet.
+	ServiceTime float64 `json:"service_seconds"`
+	// BatchSize is how many requests a call carries on average.
+	BatchSize float64 `json:"batch_size"`
+
+	Dispatched uint64            `json:"dispatched"`
+	Refused    map[string]uint64 `json:"refused"`
+	Expired    uint64            `json:"expired"`
+	Cancelled  uint64            `json:"cancelled"`
+}
+
+// RateStats is one rate window.
+type RateStats struct {
+	Limit  float64 `json:"limit"`
+	Per    float64 `json:"per_seconds"`
+	Burst  int     `json:"burst"`
+	Tokens float64 `json:"tokens"`
+}
+
+// Stats returns a snapshot.
+func (s *Scheduler) Stats() Stats {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := Stats{
+		Upstream: s.opts.Upstream, Queued: s.queued(), QueueLength: s.opts.QueueLength,
+		QueuedByTenant: make(map[string]int), Background: s.q.classes[backgroundClass].all.n,
+		Permits: s.opts.Workers.Get(), InFlight: s.inFlight, Held: len(s.held),
+		BindingShares: make(map[string]float64), ServiceTime: s.all.call, BatchSize: s.meanBatch,
+		Dispatched: s.counts.Dispatched, Refused: make(map[string]uint64),
+		Expired: s.counts.Expired, Cancelled: s.counts.Cancelled,
+	}
+	for u := range s.q.classes {
+		c := &s.q.classes[u]
+		for _, f := range c.order.flows {
+			st.QueuedByTenant[f.tenant] += f.items.n
+		}
+		if u == backgroundClass {
+			continue
+		}
+		st.QueuedByUrgency[u] = c.all.n
+		st.PredictedWait[u] = s.predictNew(uint8(u), now).Seconds()
+		if c.newest {
+			st.NewestFirst = append(st.NewestFirst, request.Urgency(u))
+		}
+	}
+	for _, b := range s.forming {
+		for _, it := range b.members {
+			st.QueuedByTenant[it.req.Tenant]++
+			if it.class != backgroundClass {
+				st.QueuedByUrgency[it.class]++
+			}
+		}
+	}
+	s.binding.settle(now)
+	st.Binding = bindingName(s.binding.now)
+	for i, share := range s.binding.shares {
+		st.BindingShares[bindingName(i)] = share
+	}
+	for i := range s.windows {
+		w := &s.windows[i]
+		st.Rates = append(st.Rates, RateStats{w.Limit, w.Per.Seconds(), w.Burst, w.limiter.TokensAt(now)})
+	}
+	for i, n := range s.counts.Refused {
+		st.Refused[reasonNames[i]] = n
+	}
+	return st
+}
+
+// predictNew is how long a new request of a tenant with nothing queued would wait behind half of
+// what its class has queued; 0 if it could go now.
+func (s *Scheduler) predictNew(class uint8, now time.Time) time.Duration {
+	wait, _ := s.windows.wait(now, false)
+	if s.q.mask<<(15-class) == 0 && s.inFlight < s.opts.Workers.Get() && wait == 0 {
+		return 0
+	}
+	return s.predict(class, s.q.classes[class].cost, now)
+}
+
+func bindingName(limit int) string {
+	switch limit {
+	case boundNothing:
+		return "none"
+	case boundPermits:
+		return "permits"
+	}
+	return "rate " + strconv.Itoa(limit-boundRate)
+}
+
+// leastUrgent is the least urgent class that has something queued.
+func (q *queue) leastUrgent() int { return bits.Len16(q.mask) - 1 }
+
+// metrics keeps the pointers.
+type metrics struct {
+	wait               [request.Urgencies]*vm.PrometheusHistogram
+	refused            [reasons]*vm.Counter
+	expired, cancelled *vm.Counter
+}
+
+func newMetrics(s *Scheduler, scope *observe.Scope) *metrics {
+	m := &metrics{
+		expired:   scope.Counter("penstock_queue_expired_total"),
+		cancelled: scope.Counter("penstock_queue_cancelled_total"),
+	}
+	locked := func(f func() float64) func() float64 {
+		return func() float64 {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return f()
+		}
+	}
+	for u := range m.wait {
+		us := scope.With("urgency", strconv.Itoa(u))
+		m.wait[u] = us.Histogram("penstock_queue_wait_seconds")
+		us.Gauge("penstock_queue_length", locked(func() float64 {
+			n := s.q.classes[u].all.n
+			if u == int(request.LeastUrgent) {
+				n += s.q.classes[backgroundClass].all.n
+			}
+			return float64(n)
+		}))
+	}
+	for i := range m.refused {
+		m.refused[i] = scope.With("reason", reasonNames[i]).Counter("penstock_queue_refused_total")
+	}
+	scope.Gauge("penstock_permits", func() float64 { return float64(s.weigh.Load().Workers.Get()) })
+	scope.Gauge("penstock_in_flight", locked(func() float64 { return float64(s.inFlight) }))
+	scope.Gauge("penstock_permits_held", locked(func() float64 { return float64(len(s.held)) }))
+	return m
+}
+
+// waited notes how long a dispatched request waited.
+func (s *Scheduler) waited(u request.Urgency, d time.Duration) {
+	s.metrics.wait[u].Update(d.Seconds())
+	if f := s.weigh.Load().OnWait; f != nil {
+		f(u, d)
+	}
+}
