@@ -15,7 +15,7 @@ import (
 
 // call is one request for a declared route, as POST /v1/requests and the batch take it.
 type call struct {
-	// id is the batch item's id as it was sent: a JSON string or number; nil: none.
+	// id is the caller's own name of the call as it was sent: a JSON string or number; nil: none.
 	id       json.RawMessage
 	route    string
 	params   map[string]any
@@ -26,6 +26,7 @@ type call struct {
 
 // callFields reads one member of the JSON object each. A returned error is the fault's detail.
 var callFields = map[string]func(c *call, raw json.RawMessage) error{
+	"id":          (*call).readID,
 	"route":       (*call).readRoute,
 	"params":      (*call).readParams,
 	"urgency":     (*call).readUrgency,
@@ -35,9 +36,9 @@ var callFields = map[string]func(c *call, raw json.RawMessage) error{
 
 const callExample = `{"route": "NAME", "params": {...}}`
 
-// parseCall reads a call strictly and reports all its faults at once. Only batch items may have
-// an id. With an error, the call has the id if that much could be read.
-func parseCall(raw []byte, item bool) (*call, error) {
+// parseCall reads a call strictly and reports all its faults at once. With an error, the call has
+// the id if that much could be read.
+func parseCall(raw []byte) (*call, error) {
 	c := new(call)
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &members); err != nil {
@@ -47,16 +48,10 @@ func parseCall(raw []byte, item bool) (*call, error) {
 		return c, request.Errorf(request.ProblemBadRequest, "null is no request; send an object such as %s", callExample)
 	}
 	var faults []request.FieldError
-	if id, ok := members["id"]; ok && item {
-		delete(members, "id")
-		if err := c.readID(id); err != nil {
-			faults = append(faults, request.FieldError{Pointer: "/id", Detail: err.Error()})
-		}
-	}
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		read, ok := callFields[name]
 		if !ok {
-			faults = append(faults, unknownMember(name, item))
+			faults = append(faults, unknownMember(name))
 			continue
 		}
 		if err := read(c, members[name]); err != nil {
@@ -81,11 +76,8 @@ func faultsError(faults []request.FieldError) error {
 		Detail: fmt.Sprintf("the request has %d faults, the first: %s", len(faults), faults[0].Detail), Fields: faults}
 }
 
-func unknownMember(name string, item bool) request.FieldError {
+func unknownMember(name string) request.FieldError {
 	known := slices.Sorted(maps.Keys(callFields))
-	if item {
-		known = append(known, "id")
-	}
 	text := fmt.Sprintf("unknown member %.100q", name)
 	if s := closest(name, known); s != "" {
 		text += fmt.Sprintf(" (did you mean %q?)", s)

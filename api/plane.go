@@ -70,7 +70,7 @@ func (p *plane) serveReady(w http.ResponseWriter, r *http.Request) {
 	if why == "" {
 		why = "not ready for new requests; try again later"
 	}
-	p.fail(w, r, exchangeOf(r), &request.Error{Problem: request.ProblemShuttingDown, Detail: why, RetryAfter: time.Second})
+	p.fail(w, r, exchangeOf(r), &request.Error{Problem: request.ProblemShuttingDown, Detail: why})
 }
 
 // writeJSON answers v. A v that can't be encoded is a fault of ours: 500, and the log says why.

@@ -14,14 +14,16 @@ import (
 
 // problemDoc is an RFC 9457 problem document.
 type problemDoc struct {
-	Type      string  `json:"type"`
-	Title     string  `json:"title"`
-	Status    int     `json:"status"`
-	Detail    string  `json:"detail,omitempty"`
-	Instance  string  `json:"instance,omitempty"`
-	RequestID string  `json:"request_id,omitempty"`
-	Upstream  string  `json:"upstream,omitempty"`
-	Errors    []Fault `json:"errors,omitempty"`
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail,omitempty"`
+	Instance  string `json:"instance,omitempty"`
+	RequestID string `json:"request_id,omitempty"`
+	Upstream  string `json:"upstream,omitempty"`
+	// RetryAfter is in seconds; only in the lines of a batch, which have no headers for it.
+	RetryAfter int64   `json:"retry_after,omitempty"`
+	Errors     []Fault `json:"errors,omitempty"`
 }
 
 // Fault is one entry of a problem document's errors.
@@ -88,7 +90,7 @@ func (f fault) document(id, instance string) problemDoc {
 // fail answers err as a problem document. A client that has gone gets nothing but a line in the
 // log.
 func (p *plane) fail(w http.ResponseWriter, r *http.Request, x *exchange, err error) {
-	if r.Context().Err() != nil && x.clientGone() {
+	if x.clientGone() {
 		x.status = request.ProblemClientClosed.Status()
 		p.log.DebugContext(x, "the client hung up", "method", r.Method, "path", r.URL.Path, "error", err)
 		return
@@ -136,9 +138,9 @@ func (x *exchange) clientGone() bool {
 
 // retryAfter is whole seconds, rounded up, at least 1: RFC 9110 has no fractions, and 0 would
 // invite a storm.
-func retryAfter(d time.Duration) string {
-	return strconv.FormatInt(max(1, int64(math.Ceil(d.Seconds()))), 10)
-}
+func retryAfter(d time.Duration) string { return strconv.FormatInt(retryAfterSeconds(d), 10) }
+
+func retryAfterSeconds(d time.Duration) int64 { return max(1, int64(math.Ceil(d.Seconds()))) }
 
 // proxyError is the RFC 9209 error type of e, "" if the upstream had no part in it.
 func proxyError(e *request.Error) string {

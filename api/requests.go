@@ -46,7 +46,7 @@ func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, x, err)
 		return
 	}
-	c, err := parseCall(raw, false)
+	c, err := parseCall(raw)
 	if err != nil {
 		d.fail(w, r, x, err)
 		return
