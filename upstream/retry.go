@@ -1,0 +1,162 @@
+package upstream
+
+import (
+	"context"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/textproto"
+	"strconv"
+	"time"
+
+	"penstock/request"
+)
+
+const (
+	// drainBytes and drainTime bound what is read of a discarded answer's body in order to keep
+	// its connection; a longer or slower one costs the connection.
+	drainBytes = 32 << 10
+	drainTime  = 100 * time.Millisecond
+)
+
+// run makes attempts until one is to be handed on.
+func (x *exchange) run() (*request.Response, error) {
+	for retry := 0; ; retry++ {
+		resp, f := x.attempt(retry == 0)
+		if resp != nil {
+			delay, again := time.Duration(0), false
+			if x.s.retriesStatus(resp.StatusCode) {
+				delay, again = x.mayRetry(retry, resp.Header)
+			}
+			if !again {
+				return x.deliver(resp)
+			}
+			x.discard(resp)
+			f = x.wait(delay)
+		} else {
+			if !f.connection {
+				return x.fail(f)
+			}
+			delay, again := x.mayRetry(retry, nil)
+			if !again {
+				return x.fail(f)
+			}
+			f = x.wait(delay)
+		}
+		if f.err != nil {
+			return x.fail(f)
+		}
+	}
+}
+
+// mayRetry decides about a retry, pays for it, and says how long to wait first. retry counts from 0.
+// header is the answer's, nil if there is none.
+func (x *exchange) mayRetry(retry int, header http.Header) (delay time.Duration, ok bool) {
+	o := &x.s.opts.Retry
+	if retry+1 >= o.MaxAttempts || o.BudgetRatio.Get() <= 0 || !x.repeatable() || x.ctx.Err() != nil {
+		return 0, false
+	}
+	delay = jitter(o.BaseDelay, o.MaxDelay, retry)
+	now := time.Now()
+	if after, told := retryAfter(header, now); told {
+		if after > o.MaxDelay {
+			return 0, false
+		}
+		delay = max(delay, after)
+	}
+	if deadline, has := x.ctx.Deadline(); has && deadline.Sub(now) <= delay {
+		return 0, false
+	}
+	if !x.s.breaker.closed() {
+		return 0, false
+	}
+	if !x.c.budget.withdraw(now) {
+		x.c.meters.budgetExhausted.Inc()
+		return 0, false
+	}
+	x.c.meters.retries.Inc()
+	return delay, true
+}
+
+// repeatable reports whether sending the request twice does no more than once.
+func (x *exchange) repeatable() bool {
+	if !x.r.Replayable() {
+		return false
+	}
+	if request.IdempotentMethod(x.r.Method) {
+		return true
+	}
+	key := x.header["Idempotency-Key"]
+	return len(key) > 0 && key[0] != ""
+}
+
+// jitter draws evenly from [0, min(most, base*2^retry)].
+func jitter(base, most time.Duration, retry int) time.Duration {
+	ceiling := most
+	if retry < 62 && base <= most>>retry {
+		ceiling = base << retry
+	}
+	return time.Duration(rand.Int64N(int64(ceiling) + 1))
+}
+
+// retryAfter reads Retry-After (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it
+// were not there.
+func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
+	v := textproto.TrimString(h.Get("Retry-After"))
+	if v == "" {
+		return 0, false
+	}
+	if v[0] >= '0' && v[0] <= '9' {
+		seconds, err := strconv.ParseUint(v, 10, 64)
+		switch {
+		case err == nil && seconds <= math.MaxInt64/uint64(time.Second):
+			return time.Duration(seconds) * time.Second, true
+		case err == nil || isRange(err):
+			return math.MaxInt64, true
+		}
+		return 0, false
+	}
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0, false
+	}
+	return max(at.Sub(now), 0), true
+}
+
+func isRange(err error) bool {
+	e, ok := err.(*strconv.NumError)
+	return ok && e.Err == strconv.ErrRange
+}
+
+// discard ends an attempt whose answer is not handed on.
+func (x *exchange) discard(resp *http.Response) {
+	if resp.Body != http.NoBody && resp.ContentLength <= drainBytes {
+		slow := time.AfterFunc(drainTime, func() { resp.Body.Close() })
+		n, _ := io.CopyN(io.Discard, resp.Body, drainBytes)
+		slow.Stop()
+		x.read.Store(n)
+	}
+	resp.Body.Close()
+	x.report(statusOutcome(x.status), statusVerdict(x.status))
+}
+
+// wait sleeps before a retry. Its failure says that the request ended meanwhile.
+func (x *exchange) wait(delay time.Duration) failure {
+	if delay > 0 {
+		t := time.NewTimer(delay)
+		defer t.Stop()
+		select {
+		case <-t.C:
+		case <-x.ctx.Done():
+		}
+	}
+	if x.ctx.Err() != nil {
+		f, ok := x.ownFailure()
+		if !ok {
+			f.err = context.Cause(x.ctx)
+		}
+		return f
+	}
+	return failure{}
+}
