@@ -1,0 +1,87 @@
+package tuner
+
+import (
+	"fmt"
+	"time"
+
+	"penstock/observe"
+)
+
+// What Judge goes by. Ratios are 0..1.
+const (
+	// betterGain is the least growth of goodput that counts, or a quarter of what the step could
+	// bring at best if that is more. It is above the noise of a window of MinSamples and more.
+	betterGain = 0.03
+	gainShare  = 0.25
+	// worseLoss is the loss of goodput, and worseErrors the rise of the share of failed or refused
+	// calls, that is not tolerated.
+	worseLoss   = 0.05
+	worseErrors = 0.02
+	// latencyChange is the change of mean latency that counts.
+	latencyChange = 0.10
+)
+
+// Judge compares an upstream before and after its number of workers went from one value to another.
+// The sentence says what was measured.
+//
+//   - More failed or refused calls: worse.
+//   - After growth: better if goodput rose; worse if it fell while demand was there, or if it stayed
+//     and the latency rose (the new calls only wait inside the upstream); else neutral.
+//   - After a cut: better if failures or latency fell at no loss of goodput; worse if goodput fell
+//     while the permits bind; else neutral.
+func Judge(from, to float64, before, after *observe.CallSignals) (Verdict, string) {
+	gain := change(before.Goodput, after.Goodput)
+	delay := change(before.Mean.Seconds(), after.Mean.Seconds())
+	failed := badRatio(after) - badRatio(before)
+	measured := fmt.Sprintf("goodput %.1f/s to %.1f/s (%+.0f %%), mean latency %s to %s (%+.0f %%), failed or refused %.1f %% to %.1f %%",
+		before.Goodput, after.Goodput, 100*gain, before.Mean.Round(time.Microsecond), after.Mean.Round(time.Microsecond), 100*delay,
+		100*badRatio(before), 100*badRatio(after))
+	demand := after.MeanInFlight >= bindingRatio*to
+	if !demand {
+		measured += "; demand did not use the workers"
+	}
+	if to > from {
+		return judgeGrowth(to/max(from, 1)-1, gain, delay, failed, demand), measured
+	}
+	return judgeCut(gain, delay, failed, demand), measured
+}
+
+func judgeGrowth(step, gain, delay, failed float64, demand bool) Verdict {
+	enough := max(betterGain, gainShare*step)
+	switch {
+	case failed > worseErrors:
+		return VerdictWorse
+	case gain >= enough:
+		return VerdictBetter
+	case demand && gain < -worseLoss:
+		return VerdictWorse
+	case demand && delay > max(latencyChange/2, step/2):
+		return VerdictWorse
+	}
+	return VerdictNeutral
+}
+
+func judgeCut(gain, delay, failed float64, demand bool) Verdict {
+	switch {
+	case failed < -worseErrors && gain > -worseLoss:
+		return VerdictBetter
+	case failed > worseErrors && demand && gain < -worseLoss:
+		return VerdictWorse
+	case demand && gain < -worseLoss:
+		return VerdictWorse
+	case failed <= worseErrors && gain > -betterGain && delay < -latencyChange:
+		return VerdictBetter
+	}
+	return VerdictNeutral
+}
+
+func badRatio(c *observe.CallSignals) float64 {
+	return c.Outcomes.FailedRatio() + c.Outcomes.RefusedRatio()
+}
+
+func change(before, after float64) float64 {
+	if before <= 0 {
+		return 0
+	}
+	return after/before - 1
+}
