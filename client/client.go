@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"penstock/request"
 )
@@ -66,8 +65,7 @@ type Item struct {
 	Urgency *request.Urgency `json:"urgency,omitempty"`
 	// DeadlineMS is after how many milliseconds the answer is not wanted any more; 0: no deadline.
 	DeadlineMS int64 `json:"deadline_ms,omitempty"`
-	// Cache says how the cache may serve the item, as the server's OpenAPI document lists; empty:
-	// as the route says.
+	// Cache is the Cache-Control to ask with, as the server's OpenAPI document lists; empty: none.
 	Cache string `json:"cache,omitempty"`
 }
 
@@ -99,7 +97,8 @@ func (c *Client) Send(ctx context.Context, item Item) (*Answer, error) {
 // OpenAPI document and grows from release to release.
 func (c *Client) Stats(ctx context.Context) (json.RawMessage, error) {
 	var raw json.RawMessage
-	return raw, c.getJSON(ctx, "/v1/stats", &raw)
+	err := c.getJSON(ctx, "/v1/stats", &raw)
+	return raw, err
 }
 
 // caller makes calls below a base URL. It is what Client and Admin share.
@@ -242,12 +241,4 @@ func query(pairs ...string) string {
 		return ""
 	}
 	return "?" + q.Encode()
-}
-
-// formatUntil writes a time as the admin plane takes it; "" for the zero time.
-func formatUntil(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339)
 }
