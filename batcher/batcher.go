@@ -2,6 +2,8 @@ package batcher
 
 import (
 	"context"
+	"sync"
+	"sync/atomic"
 
 	"penstock/observe"
 	"penstock/request"
@@ -29,54 +31,94 @@ type Options struct {
 
 // Batcher is the batching stage of one upstream.
 type Batcher struct {
-	next request.Doer
+	next  request.Doer
+	scope *observe.Scope
+	rules atomic.Pointer[ruleset]
+
+	mu     sync.Mutex // guards routes
+	routes map[string]*routeMetrics
 }
 
 var _ request.BatchDoer = (*Batcher)(nil)
 
 // New returns a Batcher that calls next.
 func New(o Options, next request.Doer) *Batcher {
-	b := &Batcher{next: next}
+	b := &Batcher{next: next, scope: o.Scope, routes: make(map[string]*routeMetrics)}
+	if b.scope == nil {
+		b.scope = observe.Discard()
+	}
 	b.Apply(o)
 	return b
 }
 
-// Apply swaps the options at once. Batches under way end by the old rules.
-func (b *Batcher) Apply(o Options) {}
+// Apply swaps the options at once. Batches under way end by the old rules; what was planned by
+// the old and comes to DoBatch now is grouped anew.
+func (b *Batcher) Apply(o Options) {
+	s := &ruleset{rules: make(map[string]*compiledRule), maxAnswer: o.MaxAnswerBytes}
+	if s.maxAnswer <= 0 {
+		s.maxAnswer = DefaultMaxAnswerBytes
+	}
+	for route, r := range o.Rules {
+		if !o.Enabled || o.MaxItems == 1 || r.Validate() != nil {
+			continue
+		}
+		if r.MaxItems == 0 {
+			r.MaxItems = DefaultMaxItems
+		}
+		if o.MaxItems > 1 {
+			r.MaxItems = min(r.MaxItems, o.MaxItems)
+		}
+		s.rules[route] = compile(r, b.metricsOf(route))
+	}
+	b.rules.Store(s)
+}
+
+func (b *Batcher) metricsOf(route string) *routeMetrics {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	m, ok := b.routes[route]
+	if !ok {
+		m = newRouteMetrics(b.scope, route)
+		b.routes[route] = m
+	}
+	return m
+}
 
 // Do passes a lone request straight on.
 func (b *Batcher) Do(ctx context.Context, r *request.Request) (*request.Response, error) {
 	return b.next.Do(ctx, r)
 }
 
-// Plan implements [request.BatchDoer].
-func (b *Batcher) Plan(r *request.Request) request.BatchPlan { return request.BatchPlan{Max: 1} }
+// Plan implements [request.BatchDoer]. A request without a batch rule, or that its rule can't
+// carry, has no Group and travels alone.
+func (b *Batcher) Plan(r *request.Request) request.BatchPlan { return b.rules.Load().plan(r) }
 
-// DoBatch implements [request.BatchDoer].
+// DoBatch implements [request.BatchDoer]. It makes one upstream call as a rule; more, one after
+// the other, when a call has to be halved, or when the members turn out not to fit together.
+//
+// A member's error is an [*request.Error] of ProblemUpstreamInvalid when the answer, or its part
+// of it, can't be used; a failure of the call as a whole is every member's, marked no-store.
 func (b *Batcher) DoBatch(ctx context.Context, members []*request.Request) []request.Result {
-	results := make([]request.Result, len(members))
-	for i, m := range members {
-		results[i].Response, results[i].Err = b.next.Do(ctx, m)
+	x := &exchange{
+		next: b.next, rules: b.rules.Load(), members: members,
+		results: make([]request.Result, len(members)),
 	}
-	return results
-}
-
-// Stats is what the batcher did since it was made, by route.
-type Stats struct {
-	Routes map[string]RouteStats `json:"routes"`
-}
-
-// RouteStats counts what became of one route's batches.
-type RouteStats struct {
-	// Batches is how many batch calls were made, Items how many items they carried.
-	Batches uint64 `json:"batches"`
-	Items   uint64 `json:"items"`
-	// Splits is how many batch calls were halved and tried again.
-	Splits uint64 `json:"splits"`
-	// Missing is how many members the answers left out, Failed how many were errors of a member.
-	Missing uint64 `json:"missing"`
-	Failed  uint64 `json:"failed"`
+	for _, m := range members {
+		m.MarkStarted()
+	}
+	for _, p := range x.rules.parts(members) {
+		x.send(ctx, p, p.slots)
+	}
+	return x.results
 }
 
 // Stats returns the counts by route.
-func (b *Batcher) Stats() Stats { return Stats{} }
+func (b *Batcher) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := Stats{Routes: make(map[string]RouteStats, len(b.routes))}
+	for route, m := range b.routes {
+		s.Routes[route] = m.stats()
+	}
+	return s
+}

@@ -1,6 +1,7 @@
 package batcher
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -19,40 +20,55 @@ func paramText(v any) (string, bool) {
 	case bool:
 		return strconv.FormatBool(v), true
 	case float64:
-		return strconv.FormatFloat(v, 'f', -1, 64), true
+		b, err := json.Marshal(v)
+		return string(b), err == nil
 	case int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
 		return fmt.Sprint(v), true
 	}
 	return "", false
 }
 
-// expand fills the {params} of a template, each passed through escape. False: a param is absent
-// or has no text.
-func expand(tmpl string, params map[string]any, escape func(string) string) (string, bool) {
-	var b strings.Builder
-	for {
-		open := strings.IndexByte(tmpl, '{')
-		if open < 0 {
-			break
-		}
-		end := strings.IndexByte(tmpl[open:], '}')
-		if end < 0 {
-			break
-		}
-		text, ok := paramText(params[tmpl[open+1:open+end]])
-		if !ok {
-			return "", false
-		}
-		b.WriteString(tmpl[:open])
-		b.WriteString(escape(text))
-		tmpl = tmpl[open+end+1:]
+// rawJSON writes v without HTML escapes, as Route.Build does.
+func rawJSON(v any) ([]byte, bool) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if enc.Encode(v) != nil {
+		return nil, false
 	}
-	b.WriteString(tmpl)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), true
+}
+
+// expand fills the {params} of a template, each passed through escape; "{{" and "}}" stand for
+// single braces. False: a param is absent or has no text.
+func expand(tmpl string, params map[string]any, escape func(string) (string, bool)) (string, bool) {
+	var b strings.Builder
+	for i := 0; i < len(tmpl); i++ {
+		rest := tmpl[i:]
+		switch {
+		case strings.HasPrefix(rest, "{{"), strings.HasPrefix(rest, "}}"):
+			b.WriteByte(tmpl[i])
+			i++
+		case rest[0] == '{' && strings.IndexByte(rest, '}') > 0:
+			end := strings.IndexByte(rest, '}')
+			text, ok := paramText(params[rest[1:end]])
+			if ok {
+				text, ok = escape(text)
+			}
+			if !ok {
+				return "", false
+			}
+			b.WriteString(text)
+			i += end
+		default:
+			b.WriteByte(tmpl[i])
+		}
+	}
 	return b.String(), true
 }
 
-// fill fills the {params} of a JSON value: a string that is exactly "{param}" becomes the param's
-// own JSON value, {param} inside a longer string its text.
+// fill fills a JSON value: a string that is exactly "{param}" becomes the param's own JSON value.
+// A field or element whose param is absent is left out, as Route.Build does.
 func fill(tmpl any, params map[string]any) (any, bool) {
 	switch t := tmpl.(type) {
 	case string:
@@ -60,25 +76,20 @@ func fill(tmpl any, params map[string]any) (any, bool) {
 			v, ok := params[name]
 			return v, ok
 		}
-		return expand(t, params, func(s string) string { return s })
 	case map[string]any:
 		out := make(map[string]any, len(t))
 		for k, v := range t {
-			filled, ok := fill(v, params)
-			if !ok {
-				return nil, false
+			if filled, ok := fill(v, params); ok {
+				out[k] = filled
 			}
-			out[k] = filled
 		}
 		return out, true
 	case []any:
-		out := make([]any, len(t))
-		for i, v := range t {
-			filled, ok := fill(v, params)
-			if !ok {
-				return nil, false
+		out := make([]any, 0, len(t))
+		for _, v := range t {
+			if filled, ok := fill(v, params); ok {
+				out = append(out, filled)
 			}
-			out[i] = filled
 		}
 		return out, true
 	}
@@ -87,34 +98,40 @@ func fill(tmpl any, params map[string]any) (any, bool) {
 
 // exactly returns the name in a string that is "{name}" and nothing else.
 func exactly(s string) (string, bool) {
-	if len(s) > 2 && s[0] == '{' && strings.IndexByte(s, '}') == len(s)-1 {
+	if len(s) > 2 && s[0] == '{' && s[1] != '{' && strings.IndexByte(s, '}') == len(s)-1 {
 		return s[1 : len(s)-1], true
 	}
 	return "", false
 }
 
-// names reports whether the template names the param.
-func names(tmpl, param string) bool { return strings.Contains(tmpl, "{"+param+"}") }
+// names reports whether the text template names the param.
+func names(tmpl, param string) bool {
+	return strings.Contains(strings.ReplaceAll(tmpl, "{{", ""), "{"+param+"}")
+}
 
-// namesIn reports whether a string anywhere in the JSON value names the param.
-func namesIn(tmpl any, param string) bool {
+// namedIn collects into set the params that the JSON value's templates name.
+func namedIn(tmpl any, set map[string]bool) {
 	switch t := tmpl.(type) {
 	case string:
-		return names(t, param)
+		if name, ok := exactly(t); ok {
+			set[name] = true
+		}
 	case map[string]any:
 		for _, v := range t {
-			if namesIn(v, param) {
-				return true
-			}
+			namedIn(v, set)
 		}
 	case []any:
 		for _, v := range t {
-			if namesIn(v, param) {
-				return true
-			}
+			namedIn(v, set)
 		}
 	}
-	return false
+}
+
+// namesIn reports whether the JSON value's templates name the param.
+func namesIn(tmpl any, param string) bool {
+	set := make(map[string]bool)
+	namedIn(tmpl, set)
+	return set[param]
 }
 
 // routeNames reports whether the route declares the param or a template of it names it.

@@ -72,8 +72,8 @@ func (r Rule) faultsOfCall(bad badFunc) {
 		"form %s needs the path of the batch call", f)
 	bad(r.Path != "" && !strings.HasPrefix(r.Path, "/"), "path", "%q does not begin with /", r.Path)
 	bad(strings.ContainsAny(r.Path, "?#"), "path", "%q has a query; put it under query", r.Path)
-	bad(f == FormPath && r.Path != "" && r.Param != "" && !names(r.Path, r.Param), "path",
-		"%q has no {%s} for the joined ids", r.Path, r.Param)
+	bad(f == FormPath && r.Path != "" && r.Param != "" && strings.Count(r.Path, "{"+r.Param+"}") != 1, "path",
+		"%q must name {%s}, for the joined ids, once", r.Path, r.Param)
 	bad(f != FormPath && r.Param != "" && names(r.Path, r.Param), "path",
 		"%q names {%s}, which differs between the members", r.Path, r.Param)
 	for name, v := range r.Query {
