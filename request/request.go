@@ -46,6 +46,8 @@ type Request struct {
 	// Background marks work that nobody waits for (prefetch, refresh): it runs only on permits
 	// that nobody else wants, until a real request joins it (see Join, InBackground).
 	Background bool
+	// Items is how many requests an upstream call made by the batcher serves; 0 counts as 1.
+	Items int
 
 	urgency atomic.Int32
 	started atomic.Bool
