@@ -1,0 +1,253 @@
+package demo
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"penstock/client"
+)
+
+// Why a row got no answer; an answer's status of 400 and more stands for itself.
+const (
+	outcomeNotSent    = "not sent"
+	outcomeTimeout    = "timeout"
+	outcomeConnection = "connection"
+	outcomeStopped    = "stopped"
+	outcomeInvalid    = "invalid"
+)
+
+// Report is what came of a replay.
+type Report struct {
+	// Rows is how many requests were due; OK how many were answered below 400.
+	Rows int `json:"rows"`
+	OK   int `json:"ok"`
+	// Failed counts the others by HTTP status, or "timeout", "connection" (refused or broken), "not sent"
+	// (too many open already), "stopped" (the replay was ended), "invalid" (no URL for the key).
+	Failed map[string]int `json:"failed"`
+	// Elapsed runs from the first row's time to the last answer.
+	Elapsed time.Duration `json:"elapsed_ns"`
+	// Offered is rows per second as due, Throughput OK answers per second of Elapsed.
+	Offered    float64 `json:"offered_per_second"`
+	Throughput float64 `json:"throughput_per_second"`
+	// The latencies are those of OK answers, from the intended send time; 0 without any.
+	P50 time.Duration `json:"p50_ns"`
+	P95 time.Duration `json:"p95_ns"`
+	P99 time.Duration `json:"p99_ns"`
+	Max time.Duration `json:"max_ns"`
+	// Hits is how many OK answers Penstock's cache gave, Collapsed how many more shared the call of
+	// an identical request. Cached says that Penstock answered at all.
+	Hits      int  `json:"hits"`
+	Collapsed int  `json:"collapsed"`
+	Cached    bool `json:"cached"`
+	// Keys is how many different keys the rows held. Ceiling, 1 - Keys/Rows, is the hit ratio of an
+	// unlimited cache that never forgets: no cache can do better on these rows.
+	Keys    int     `json:"keys"`
+	Ceiling float64 `json:"ceiling_ratio"`
+	// UpstreamCalls is how many calls the upstream had meanwhile; nil: not known.
+	UpstreamCalls *int64 `json:"upstream_calls"`
+	// Notes are things to know about the run.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// HitRatio is the share of OK answers that cost no upstream call of their own: hits, and requests
+// that shared a call in flight.
+func (r *Report) HitRatio() float64 {
+	if r.OK == 0 {
+		return 0
+	}
+	return float64(r.Hits+r.Collapsed) / float64(r.OK)
+}
+
+// Write prints the report for people.
+func (r *Report) Write(w io.Writer) error {
+	var b strings.Builder
+	line := func(name, format string, args ...any) { fmt.Fprintf(&b, "%-16s "+format+"\n", append([]any{name}, args...)...) }
+	line("requests", "%d in %.1f s, %.1f/s offered", r.Rows, r.Elapsed.Seconds(), r.Offered)
+	line("answered", "%d (%s), %.1f/s", r.OK, percent(r.OK, r.Rows), r.Throughput)
+	for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
+		line("  failed: "+kind, "%d (%s)", r.Failed[kind], percent(r.Failed[kind], r.Rows))
+	}
+	line("latency", "p50 %s, p95 %s, p99 %s, max %s (from the intended send time)", short(r.P50), short(r.P95), short(r.P99), short(r.Max))
+	if r.Cached {
+		line("hit ratio", "%.1f %% (%d hits, %d shared a call in flight)", 100*r.HitRatio(), r.Hits, r.Collapsed)
+	} else {
+		line("hit ratio", "none: no answer carried Penstock's Cache-Status")
+	}
+	line("ceiling", "%.1f %% (%d keys; an unlimited cache without expiry)", 100*r.Ceiling, r.Keys)
+	if r.UpstreamCalls != nil {
+		line("upstream calls", "%d", *r.UpstreamCalls)
+	} else {
+		line("upstream calls", "not known (give --stats-url)")
+	}
+	for _, n := range r.Notes {
+		line("note", "%s", n)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func percent(n, of int) string {
+	if of == 0 {
+		return "0 %"
+	}
+	return fmt.Sprintf("%.1f %%", 100*float64(n)/float64(of))
+}
+
+// short rounds a duration to what people read.
+func short(d time.Duration) string {
+	switch {
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(time.Millisecond).String()
+	}
+	return d.Round(10 * time.Microsecond).String()
+}
+
+// sentRows describes the rows that were due.
+type sentRows struct {
+	rows        int
+	keys        map[string]struct{}
+	first, last time.Time
+}
+
+func (s *sentRows) add(row Row, due time.Time) {
+	if s.rows++; s.rows == 1 {
+		s.first = due
+	}
+	s.last = due
+	s.keys[row.Key] = struct{}{}
+}
+
+// tally collects outcomes as they come.
+type tally struct {
+	mu        sync.Mutex // guards what follows
+	latencies []time.Duration
+	failed    map[string]int
+	failures  int
+	hits      int
+	collapsed int
+	cached    bool
+}
+
+func newTally() *tally { return &tally{failed: make(map[string]int)} }
+
+func (t *tally) ok(d time.Duration, s client.CacheStatus) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.latencies = append(t.latencies, d)
+	t.cached = t.cached || s.Present
+	switch {
+	case s.Hit:
+		t.hits++
+	case s.Collapsed:
+		t.collapsed++
+	}
+}
+
+func (t *tally) fail(kind string) {
+	t.mu.Lock()
+	t.failed[kind]++
+	t.failures++
+	t.mu.Unlock()
+}
+
+func (t *tally) progress() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return fmt.Sprintf("%d answered, %d hits, %d failed", len(t.latencies), t.hits, t.failures)
+}
+
+func (t *tally) report(elapsed time.Duration, s sentRows) *Report {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	slices.Sort(t.latencies)
+	r := &Report{
+		Rows: s.rows, OK: len(t.latencies), Failed: maps.Clone(t.failed), Elapsed: elapsed,
+		Hits: t.hits, Collapsed: t.collapsed, Cached: t.cached, Keys: len(s.keys),
+		P50: percentile(t.latencies, 0.50), P95: percentile(t.latencies, 0.95),
+		P99: percentile(t.latencies, 0.99), Max: percentile(t.latencies, 1),
+	}
+	if s.rows > 0 {
+		r.Ceiling = 1 - float64(len(s.keys))/float64(s.rows)
+	}
+	if span := s.last.Sub(s.first).Seconds(); span > 0 {
+		r.Offered = float64(s.rows) / span
+	}
+	if elapsed > 0 {
+		r.Throughput = float64(r.OK) / elapsed.Seconds()
+	}
+	return r
+}
+
+// percentile is the smallest value that at least the share q of the sorted values do not exceed.
+func percentile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	i := int(q*float64(len(sorted))+0.9999999) - 1
+	return sorted[min(max(i, 0), len(sorted)-1)]
+}
+
+// FetchCalls asks a stats page how many upstream calls there were: the demo API's /stats, or
+// Penstock's /v1/stats, whose upstreams are added up.
+func FetchCalls(ctx context.Context, hc *http.Client, statsURL string) (int64, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, statsURL, nil)
+	if err != nil {
+		return 0, err
+	}
+	resp, err := cmp.Or(hc, http.DefaultClient).Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s answered %s", statsURL, resp.Status)
+	}
+	var doc map[string]any
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&doc); err != nil {
+		return 0, fmt.Errorf("%s is no statistics page: %w", statsURL, err)
+	}
+	if n, ok := doc["calls"].(float64); ok {
+		return int64(n), nil
+	}
+	if n, ok := sumCalls(doc["upstreams"]); ok {
+		return n, nil
+	}
+	return 0, errors.New(statsURL + " counts no calls")
+}
+
+// sumCalls adds up the member calls of each upstream, whether they come as a list or by name.
+func sumCalls(upstreams any) (int64, bool) {
+	var all []any
+	switch u := upstreams.(type) {
+	case []any:
+		all = u
+	case map[string]any:
+		all = slices.Collect(maps.Values(u))
+	default:
+		return 0, false
+	}
+	var sum int64
+	for _, one := range all {
+		m, _ := one.(map[string]any)
+		n, ok := m["calls"].(float64)
+		if !ok {
+			return 0, false
+		}
+		sum += int64(n)
+	}
+	return sum, true
+}
