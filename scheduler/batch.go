@@ -1,7 +1,7 @@
 package scheduler
 
 import (
-	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -84,16 +84,32 @@ func (s *Scheduler) joinForming(it *item, b *batch, now time.Time) bool {
 // dueBatch is a forming batch that waits no longer, else how long until one does.
 func (s *Scheduler) dueBatch(now time.Time) (*batch, time.Duration) {
 	var wait time.Duration
-	for _, b := range s.forming {
+	for i := 0; i < len(s.forming); {
+		b := s.forming[i]
 		left := b.until.Sub(now)
-		if left <= 0 || len(b.members) >= s.size(b.members[0].plan) {
+		switch {
+		case left > 0 && len(b.members) < s.size(b.members[0].plan):
+			if wait == 0 || left < wait {
+				wait = left
+			}
+			i++
+		case s.purge(b, now):
 			return b, 0
-		}
-		if wait == 0 || left < wait {
-			wait = left
 		}
 	}
 	return nil, wait
+}
+
+// purge drops the members of a forming batch whose clients have gone, and the batch with the
+// last of them. It reports whether anybody is left.
+func (s *Scheduler) purge(b *batch, now time.Time) bool {
+	for i := len(b.members) - 1; i >= 0; i-- {
+		if it := b.members[i]; it.ctx.Err() != nil {
+			s.unform(it, now)
+			s.finishRefused(it, reasonGone, 0)
+		}
+	}
+	return len(b.members) > 0
 }
 
 // gather fills b from the queue: first what would be served next anyway, in that order, then the
@@ -206,11 +222,8 @@ func (s *Scheduler) runBatch(b *batch, started time.Time) {
 		s.waited(it.req.Urgency(), c.tickets[i].wait)
 	}
 	c.open.Store(1)
-	defer c.end() // also when next panics
-	results := s.next.DoBatch(s.base, reqs)
-	for len(results) < len(reqs) {
-		results = append(results, request.Result{Err: missingResultError(s.weigh.Load().Upstream)})
-	}
+	defer c.end()
+	results := s.callBatch(reqs)
 	for i := range b.members {
 		resp := results[i].Response
 		if resp == nil || results[i].Err != nil {
@@ -227,6 +240,26 @@ func (s *Scheduler) runBatch(b *batch, started time.Time) {
 	s.deliver(b, results)
 }
 
+// callBatch calls next, and makes up for one that panics or gives too few results: the process
+// and its other requests must not go down with one batch.
+func (s *Scheduler) callBatch(reqs []*request.Request) (results []request.Result) {
+	what := "gave too few results for a batch"
+	defer func() {
+		if p := recover(); p != nil {
+			what = fmt.Sprintf("panicked: %v", p)
+		}
+		for len(results) < len(reqs) {
+			results = append(results, request.Result{})
+		}
+		for i := range results {
+			if results[i].Response == nil && results[i].Err == nil {
+				results[i].Err = internalError(s.options.Load().Upstream, what)
+			}
+		}
+	}()
+	return s.next.DoBatch(s.base, reqs)
+}
+
 // deliver hands the results to the members, and drops those of members that have gone.
 func (s *Scheduler) deliver(b *batch, results []request.Result) {
 	var dropped []*request.Response
@@ -240,6 +273,9 @@ func (s *Scheduler) deliver(b *batch, results []request.Result) {
 			continue
 		}
 		it.result, it.state = results[i], itemDone
+		if it.result.Err != nil {
+			it.result.Response = nil
+		}
 		it.ready <- struct{}{}
 	}
 	s.mu.Unlock()
@@ -268,6 +304,3 @@ func (c *call) end() {
 	}
 	s.dispatch(now)
 }
-
-// isDeadline reports whether ctx ended by its deadline.
-func isDeadline(ctx context.Context) bool { return ctx.Err() == context.DeadlineExceeded }

@@ -60,10 +60,13 @@ func (q *queue) flowOf(c *class, tenant string, now time.Time) *flow {
 
 // activate puts a flow that has got its first request into the heaps. Idle time earns no credit:
 // the flow starts no earlier than the class's virtual time.
-func (q *queue) activate(c *class, f *flow) {
+func (q *queue) activate(c *class, f *flow, now time.Time) {
 	if f.idle {
 		c.idle.remove(f)
 		f.idle = false
+		if now.Sub(f.idleSince) >= idleMemory {
+			f.start = 0
+		}
 	}
 	f.start = max(f.start, c.vtime)
 	q.seq++

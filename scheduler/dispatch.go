@@ -21,6 +21,9 @@ func (s *Scheduler) newItem(ctx context.Context, r *request.Request, plan reques
 	it.req, it.ctx, it.plan, it.weight, it.at = r, ctx, plan, weight, now
 	it.class = s.classOf(r)
 	it.deadline = r.Deadline
+	if d, ok := ctx.Deadline(); ok && (it.deadline.IsZero() || d.Before(it.deadline)) {
+		it.deadline = d
+	}
 	it.est = s.estimateOf(r.Route)
 	it.cost = s.costOf(it.est)
 	return it

@@ -56,6 +56,10 @@ func (s *Scheduler) run(ctx context.Context, r *request.Request, t ticket) (*req
 		}
 		return nil, err
 	}
+	if resp == nil {
+		s.finish(t, false)
+		return nil, internalError(s.options.Load().Upstream, "gave neither an answer nor an error")
+	}
 	resp.Timing.Queue = t.wait
 	if inMemory(resp) {
 		s.finish(t, healthy(resp))

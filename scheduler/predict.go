@@ -50,28 +50,32 @@ func (s *Scheduler) ahead(it *item) float64 {
 
 // predict is how long a request waits that has cost queued ahead of it in its class.
 func (s *Scheduler) predict(class uint8, cost float64, now time.Time) time.Duration {
-	permits := max(float64(s.opts.Workers.Get()), 1e-9)
-	share := s.q.share * permits
 	urgent, load := 0.0, 0.0 // queued ahead, and expected to come ahead
 	for u := range s.q.classes[:class] {
 		urgent += s.q.classes[u].cost
 		load += s.demand[u].read(now)
 	}
+	mean, batch := s.meanCost(), max(1, s.meanBatch)
+	calls := (urgent+cost)/mean/batch + 1
+	permits := max(float64(s.opts.Workers.Get()), 1e-9)
+	var tokens time.Duration
+	for i := range s.windows {
+		if d := s.windows[i].until(calls, now); d > 0 { // it will bind: no more permits are used than it feeds
+			tokens = max(tokens, d)
+			permits = min(permits, s.windows[i].perSecond()*mean*batch)
+		}
+	}
+	share := s.q.share * permits
 	less := s.q.mask & ordinaryMask >> (class + 1) << (class + 1)
 	capacity := permits - load - share*float64(bits.OnesCount16(less))
 	wait := (urgent + cost) / max(capacity, 1e-9)
 	if share > 0 && class != backgroundClass {
-		wait = min(wait, cost/share)
+		wait = min(wait, (cost+mean)/share)
 	}
 	if s.inFlight >= s.opts.Workers.Get() {
 		wait += s.all.call / (permits + 1)
 	}
-	d := seconds(wait)
-	calls := (urgent+cost)/s.meanCost()/max(1, s.meanBatch) + 1
-	for i := range s.windows {
-		d = max(d, s.windows[i].until(calls, now))
-	}
-	return d
+	return max(seconds(wait), tokens)
 }
 
 func (s *Scheduler) meanCost() float64 {

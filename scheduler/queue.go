@@ -71,7 +71,7 @@ func (q *queue) push(it *item, tenant string, now time.Time) {
 	f.items.add(it, inFlow)
 	f.cost += it.cost
 	if f.items.n == 1 {
-		q.activate(c, f)
+		q.activate(c, f, now)
 	} else {
 		c.fat.fix(f)
 	}

@@ -39,20 +39,16 @@ func (s *Scheduler) refuse(it *item, why reason, now time.Time) {
 
 func (s *Scheduler) finishRefused(it *item, why reason, retry time.Duration) {
 	switch why {
-	case reasonGone: // it counts as cancelled
-		it.result.Err = s.left(it.ctx, time.Since(it.at))
-		s.counts.Cancelled++
-		s.metrics.cancelled.Inc()
+	case reasonGone:
+		it.result.Err = s.gone(it.ctx, time.Since(it.at), false)
+		s.countGone(isDeadline(it.ctx))
 	case reasonClosed:
 		it.result.Err = closedError(s.opts.Upstream)
-		fallthrough
 	default:
-		s.counts.Refused[why]++
-		s.metrics.refused[why].Inc()
-	}
-	if it.result.Err == nil {
 		it.result.Err = s.refusal(it, why, retry)
 	}
+	s.counts.Refused[why]++
+	s.metrics.refused[why].Inc()
 	it.state = itemDone
 	it.ready <- struct{}{}
 }
@@ -81,25 +77,40 @@ func closedError(upstream string) error {
 		Detail: fmt.Sprintf("the queue of upstream %q is closed; retry at another instance", upstream)}
 }
 
-func missingResultError(upstream string) error {
+func internalError(upstream, what string) error {
 	return &request.Error{Problem: request.ProblemInternal, Upstream: upstream,
-		Detail: "a batch gave fewer results than it had members"}
+		Detail: fmt.Sprintf("the stage behind the queue of upstream %q %s; this is a fault in Penstock, please report it", upstream, what)}
 }
 
-// left is the error for a request whose context ended after so long in the queue.
-func (s *Scheduler) left(ctx context.Context, wait time.Duration) error {
-	cause := context.Cause(ctx)
-	if errors.Is(cause, context.DeadlineExceeded) || isDeadline(ctx) {
-		return deadlineError(s.weigh.Load().Upstream, wait, cause)
+// countGone counts a request that left the queue unserved. The caller holds the lock.
+func (s *Scheduler) countGone(expired bool) {
+	if expired {
+		s.counts.Expired++
+		s.metrics.expired.Inc()
+		return
 	}
-	return &request.Error{Problem: request.ProblemClientClosed, Upstream: s.weigh.Load().Upstream,
-		Detail: "the request was cancelled before it was sent to the upstream", Err: cause,
-		Timing: request.Timing{Queue: wait}}
+	s.counts.Cancelled++
+	s.metrics.cancelled.Inc()
 }
 
-func deadlineError(upstream string, wait time.Duration, cause error) error {
-	return &request.Error{Problem: request.ProblemDeadline, Upstream: upstream, Err: cause,
-		Detail: fmt.Sprintf("the deadline passed after %v in the queue of upstream %q; allow more time or make the request more urgent",
-			wait.Round(time.Millisecond), upstream),
-		Timing: request.Timing{Queue: wait}}
+// gone is the error for a request whose context ended, or whose own deadline expired, after so
+// long.
+func (s *Scheduler) gone(ctx context.Context, wait time.Duration, expired bool) error {
+	upstream, cause := s.options.Load().Upstream, context.Cause(ctx)
+	if cause == nil {
+		cause = context.DeadlineExceeded
+	}
+	e := &request.Error{Upstream: upstream, Err: cause, Timing: request.Timing{Queue: wait}}
+	if !expired && !isDeadline(ctx) && !errors.Is(cause, context.DeadlineExceeded) {
+		e.Problem = request.ProblemClientClosed
+		e.Detail = fmt.Sprintf("the request was cancelled before upstream %q had answered it", upstream)
+		return e
+	}
+	e.Problem = request.ProblemDeadline
+	e.Detail = fmt.Sprintf("the deadline passed %v after the request reached the queue of upstream %q; allow more time or make it more urgent",
+		wait.Round(time.Millisecond), upstream)
+	return e
 }
+
+// isDeadline reports whether ctx ended by its deadline.
+func isDeadline(ctx context.Context) bool { return ctx.Err() == context.DeadlineExceeded }

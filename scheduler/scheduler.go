@@ -13,7 +13,7 @@ import (
 type Scheduler struct {
 	next    request.BatchDoer
 	metrics *metrics
-	weigh   atomic.Pointer[Options] // the options in force, for what needs no lock
+	options atomic.Pointer[Options] // the options in force, for what needs no lock
 
 	base     context.Context // of batches; ends with Close
 	stop     context.CancelFunc
@@ -51,7 +51,7 @@ func New(o Options, next request.BatchDoer) *Scheduler {
 		meanBatch: 1,
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
-	s.weigh.Store(&o)
+	s.options.Store(&o)
 	s.q.init(o.UrgencyShare)
 	s.windows = newWindows(o.Rates, nil, time.Now())
 	s.binding.init(len(s.windows), time.Now())
@@ -59,21 +59,18 @@ func New(o Options, next request.BatchDoer) *Scheduler {
 	return s
 }
 
-// Apply changes the options, which must be valid, without touching what is queued or in flight.
-// A rate window keeps its tokens if its Per stays. Scope stays as it was.
+// Apply changes the options, which must be valid, without touching what is queued or in flight:
+// a shorter queue refuses arrivals, it drops nobody. A rate window keeps its tokens if its Per stays. Scope stays as it was.
 func (s *Scheduler) Apply(o Options) {
 	o = o.withDefaults()
 	now := time.Now()
 	s.mu.Lock()
 	o.Scope = s.opts.Scope
 	s.opts = o
-	s.weigh.Store(&o)
+	s.options.Store(&o)
 	s.q.share = o.UrgencyShare
 	s.windows = newWindows(o.Rates, s.windows, now)
 	s.binding.init(len(s.windows), now)
-	for s.queued() > o.QueueLength && s.q.count > 0 {
-		s.refuse(s.q.victim(s.q.classes[s.q.leastUrgent()].fat.top().items.tail, o.QueueLength), reasonDisplaced, now)
-	}
 	s.dispatch(now)
 	s.mu.Unlock()
 }
@@ -95,10 +92,10 @@ func (s *Scheduler) Kick() {
 // after Close, and ProblemClientClosed, wrapping ctx's cause, when ctx ended first.
 func (s *Scheduler) Do(ctx context.Context, r *request.Request) (*request.Response, error) {
 	if ctx.Err() != nil {
-		return nil, s.left(ctx, 0)
+		return nil, s.gone(ctx, 0, false)
 	}
 	plan := s.next.Plan(r)
-	weight := s.weigh.Load().weight(r.Tenant)
+	weight := s.options.Load().weight(r.Tenant)
 	now := time.Now()
 
 	s.mu.Lock()
@@ -166,7 +163,7 @@ func (s *Scheduler) proceed(ctx context.Context, it *item) (*request.Response, e
 func (s *Scheduler) leave(ctx context.Context, it *item, expired bool) (*request.Response, error) {
 	now := time.Now()
 	s.mu.Lock()
-	name, wait := s.opts.Upstream, now.Sub(it.at)
+	wait := now.Sub(it.at)
 	switch {
 	case it.state == itemDone:
 		<-it.ready
@@ -182,29 +179,18 @@ func (s *Scheduler) leave(ctx context.Context, it *item, expired bool) (*request
 		s.freeItem(it)
 	case it.forming != nil:
 		it.state = itemGone
-	case expired:
 		s.mu.Unlock()
-		<-it.ready
-		return s.proceed(ctx, it)
+		return nil, s.gone(ctx, wait, expired)
 	default:
 		<-it.ready
 		t := s.ticket(it)
 		s.freeItem(it)
 		s.release(t, 0, now)
 	}
-	if expired || isDeadline(ctx) {
-		s.counts.Expired++
-		s.metrics.expired.Inc()
-	} else {
-		s.counts.Cancelled++
-		s.metrics.cancelled.Inc()
-	}
+	s.countGone(expired || isDeadline(ctx))
 	s.dispatch(now)
 	s.mu.Unlock()
-	if expired {
-		return nil, deadlineError(name, wait, context.DeadlineExceeded)
-	}
-	return nil, s.left(ctx, wait)
+	return nil, s.gone(ctx, wait, expired)
 }
 
 // promoted moves it up if its request has become more urgent. It looks at its own request, not

@@ -2,7 +2,6 @@ package scheduler
 
 import (
 	"math"
-	"math/bits"
 	"strconv"
 	"time"
 
@@ -86,7 +85,8 @@ type Stats struct {
 	Binding       string             `json:"binding"`
 	BindingShares map[string]float64 `json:"binding_shares"`
 	Rates         []RateStats        `json:"rates"`
-	// PredictedWait is how long a new request of each urgency would wait, in seconds.
+	// PredictedWait is how long a new request of each urgency would wait behind all that is queued
+	// there, in seconds.
 	PredictedWait [request.Urgencies]float64 `json:"predicted_wait_seconds"`
 	// NewestFirst are the urgencies that are overloaded and so serve the newest first.
 	NewestFirst []request.Urgency `json:"newest_first"`
@@ -159,8 +159,8 @@ func (s *Scheduler) Stats() Stats {
 	return st
 }
 
-// predictNew is how long a new request of a tenant with nothing queued would wait behind half of
-// what its class has queued; 0 if it could go now.
+// predictNew is how long a new request would wait behind all that its class has queued; 0 if it
+// could go now.
 func (s *Scheduler) predictNew(class uint8, now time.Time) time.Duration {
 	wait, _ := s.windows.wait(now, false)
 	if s.q.mask<<(15-class) == 0 && s.inFlight < s.opts.Workers.Get() && wait == 0 {
@@ -178,9 +178,6 @@ func bindingName(limit int) string {
 	}
 	return "rate " + strconv.Itoa(limit-boundRate)
 }
-
-// leastUrgent is the least urgent class that has something queued.
-func (q *queue) leastUrgent() int { return bits.Len16(q.mask) - 1 }
 
 // metrics keeps the pointers.
 type metrics struct {
@@ -215,7 +212,7 @@ func newMetrics(s *Scheduler, scope *observe.Scope) *metrics {
 	for i := range m.refused {
 		m.refused[i] = scope.With("reason", reasonNames[i]).Counter("penstock_queue_refused_total")
 	}
-	scope.Gauge("penstock_permits", func() float64 { return float64(s.weigh.Load().Workers.Get()) })
+	scope.Gauge("penstock_permits", func() float64 { return float64(s.options.Load().Workers.Get()) })
 	scope.Gauge("penstock_in_flight", locked(func() float64 { return float64(s.inFlight) }))
 	scope.Gauge("penstock_permits_held", locked(func() float64 { return float64(len(s.held)) }))
 	return m
@@ -224,7 +221,7 @@ func newMetrics(s *Scheduler, scope *observe.Scope) *metrics {
 // waited notes how long a dispatched request waited.
 func (s *Scheduler) waited(u request.Urgency, d time.Duration) {
 	s.metrics.wait[u].Update(d.Seconds())
-	if f := s.weigh.Load().OnWait; f != nil {
+	if f := s.options.Load().OnWait; f != nil {
 		f(u, d)
 	}
 }
