@@ -78,9 +78,9 @@ func (x *exchange) attempt(first bool) (*http.Response, failure) {
 		return nil, f
 	}
 	incoming(resp.Header)
-	if x.ticket.isProbe() {
-		// Others wait for the probe; its body may be a stream without end.
-		x.ticket.settle(statusVerdict(x.status))
+	// Others wait for a probe, whose body may be a stream without end; and mayRetry wants to know.
+	if v := statusVerdict(x.status); v == verdictFailure || x.ticket.isProbe() {
+		x.ticket.settle(v)
 	}
 	return resp, failure{}
 }
