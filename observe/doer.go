@@ -72,7 +72,15 @@ func (m *measure) Do(ctx context.Context, r *request.Request) (*request.Response
 	start := time.Now()
 	t.inFlight.Add(1)
 	t.window.inFlight.Add(1)
+	returned := false
+	defer func() {
+		// A panic is caught further out; it must not leave the request in flight for ever.
+		if !returned {
+			m.finish(t, start, string(request.ProblemInternal), cacheNone, 0)
+		}
+	}()
 	answer, err := m.next.Do(ctx, r)
+	returned = true
 	if err != nil {
 		m.finish(t, start, outcomeOf(ctx, err), cacheNone, 0)
 		return nil, err

@@ -3,8 +3,9 @@ package preload
 import "time"
 
 const (
-	// maxTokens is how many prefetches may be saved up.
-	maxTokens = 10
+	// maxTokens is how many prefetches may be saved up, firstTokens how many there are to begin with.
+	maxTokens   = 10
+	firstTokens = 2
 	// unknownLife is how long an unasked prefetch counts as outstanding when its freshness is unknown;
 	// maxLife bounds it in any case.
 	unknownLife = 5 * time.Minute
@@ -63,7 +64,7 @@ type fetchResult struct {
 func newBooks(o Options) *books {
 	size := min(o.MaxItems, maxOutstanding)
 	return &books{
-		ratio: o.BudgetRatio, minPrecision: o.MinPrecision, tokens: 1,
+		ratio: o.BudgetRatio, minPrecision: o.MinPrecision, tokens: firstTokens,
 		outstanding: newClockTable[fate](size), quiet: newClockTable[time.Time](size),
 	}
 }
@@ -191,6 +192,8 @@ func (b *books) settle(key uint64, good bool, now time.Time) {
 	b.outstanding.remove(key)
 	b.recentSettledOf++
 	if good {
+		// The call would have been made anyway, so it cost nothing.
+		b.tokens = min(b.tokens+1, maxTokens)
 		b.recentGood++
 	}
 	b.precision = b.recentGood / b.recentSettledOf

@@ -38,8 +38,8 @@ type Options struct {
 	Threshold knob.Float
 	// Concurrency is how many prefetches run at once, default 2.
 	Concurrency int
-	// BudgetRatio is the most prefetches for each observed request, default 0.10; up to ten times that
-	// may be saved up for a burst.
+	// BudgetRatio is the most wasted prefetches for each observed request, default 0.10: each prefetch
+	// takes from the budget, and gives back when it is used. Up to ten may be saved up.
 	BudgetRatio float64
 	// MinPrecision is the share of prefetches that must turn out to be used, default 0.5; below it the
 	// preloader stands down.
