@@ -280,3 +280,15 @@ func graphqlServer() http.Handler {
 		writeJSON(w, 200, out)
 	})
 }
+
+// echoItems answers an array with itself.
+func echoItems() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.Method == http.MethodGet {
+			writeJSON(w, 200, map[string]string{"id": r.URL.Query().Get("id"), "lang": r.URL.Query().Get("lang")})
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	})
+}
