@@ -52,9 +52,8 @@ type Admin struct {
 // Secret is a value that comes from outside the configuration. At most one field is set; the zero
 // value means that there is none. Read it with [Loaded.Secret].
 type Secret struct {
-	Env   string `koanf:"env" doc:"The environment variable that holds it."`
-	File  string `koanf:"file" doc:"The file that holds it; a line break at its end is dropped."`
-	Value string `koanf:"value" secret:"true" doc:"The value itself; prefer env or file, which keep it out of version control. It is masked wherever the configuration is shown."`
+	Env  string `koanf:"env" doc:"The environment variable that holds it."`
+	File string `koanf:"file" doc:"The file that holds it; white space around it is cut."`
 }
 
 // IsZero reports whether no secret is configured.
@@ -69,7 +68,7 @@ type Log struct {
 // Cache is the store of answers and the section-level defaults of the cache policy.
 type Cache struct {
 	Enabled              bool          `koanf:"enabled" doc:"Whether answers are stored; off forwards everything, identical requests in flight still share one call."`
-	MaxEntries           int           `koanf:"max_entries" min:"1" max:"1000000000" doc:"The capacity in answers; together with max_bytes, whichever is reached first. More keeps more, less bounds bookkeeping."`
+	MaxEntries           int           `koanf:"max_entries" min:"0" max:"1000000000" doc:"The capacity in answers; together with max_bytes, whichever is reached first. More keeps more, fewer bound bookkeeping; 0: only max_bytes bounds."`
 	MaxBytes             Size          `koanf:"max_bytes" min:"1MiB" max:"1TiB" doc:"The capacity in bytes, answers counted as stored (compressed); more gives more hits, less leaves memory to others."`
 	DefaultTTL           time.Duration `koanf:"default_ttl" min:"0s" max:"8760h" doc:"How long an answer is fresh under mode ttl where neither route nor upstream sets a ttl; longer saves calls, shorter shows changes sooner."`
 	NegativeTTL          time.Duration `koanf:"negative_ttl" min:"0s" max:"24h" doc:"How long a 404 or 410 is kept under mode ttl; longer spares the upstream, shorter finds new things sooner; 0: not at all."`
@@ -77,7 +76,7 @@ type Cache struct {
 	StaleIfError         time.Duration `koanf:"stale_if_error" min:"0s" max:"8760h" doc:"How long past its freshness an answer is served when the upstream fails (RFC 5861), with error_recovery on; longer bridges longer outages, shorter bounds age."`
 	ErrorRecovery        bool          `koanf:"error_recovery" doc:"Whether a stale copy is served when the upstream fails; on keeps clients going, off shows them every failure."`
 	CompressMinBytes     Size          `koanf:"compress_min_bytes" min:"0" max:"1GiB" doc:"Answers of at least this size are compressed when stored; lower saves memory, higher saves CPU; 0: never compress."`
-	MaxObjectBytes       Size          `koanf:"max_object_bytes" min:"1KiB" max:"16GiB" doc:"The largest answer that is stored; higher keeps big ones, lower keeps them from pushing out many small ones."`
+	MaxObjectBytes       Size          `koanf:"max_object_bytes" min:"1KiB" max:"1GiB" doc:"The largest answer that is stored; higher keeps big ones, lower keeps them from pushing out many small ones."`
 	CleanupInterval      time.Duration `koanf:"cleanup_interval" min:"1s" max:"24h" doc:"How often expired answers are swept out; more often frees memory sooner, less often saves CPU."`
 	Persist              bool          `koanf:"persist" reload:"restart" doc:"Whether the cache is saved under data_dir and loaded at start; on starts warm, off starts empty. It needs data_dir."`
 	PersistInterval      time.Duration `koanf:"persist_interval" min:"10s" max:"24h" doc:"How often the cache is saved when persist is on; more often loses less in a crash, less often writes less."`
@@ -96,14 +95,14 @@ type Workers struct {
 type Rate struct {
 	Limit float64       `koanf:"limit" min:"0.000001" max:"1000000000" required:"true" doc:"How many calls may start per window; as the API's terms say."`
 	Per   time.Duration `koanf:"per" min:"1ms" max:"744h" doc:"The length of the window; default 1s."`
-	Burst int           `koanf:"burst" min:"0" max:"1000000000" doc:"How many calls may start at the same moment; more suits bursts, fewer pace evenly; 0: the limit, rounded up."`
+	Burst int           `koanf:"burst" min:"0" max:"1000000000" doc:"How many calls may start at the same moment; more suits bursts, fewer pace evenly; 0: what limit admits in one second, at least 1."`
 }
 
 // Batching is the default and the switch of batching.
 type Batching struct {
 	Enabled  bool          `koanf:"enabled" doc:"Whether routes that declare a batch form use it; off sends every request alone."`
 	Linger   time.Duration `koanf:"linger" min:"0s" max:"10s" doc:"The longest that a free worker waits for a fuller batch; longer makes fewer calls, shorter answers sooner; 0: never waits."`
-	MaxItems int           `koanf:"max_items" min:"1" max:"10000" doc:"The most requests in one batch where the route sets no max_items; more makes fewer calls, fewer keep calls short."`
+	MaxItems int           `koanf:"max_items" min:"2" max:"10000" doc:"The most requests in one batch where the route sets no max_items; more makes fewer calls, fewer keep calls short."`
 }
 
 // Priorities is the switch of urgencies.
@@ -113,7 +112,7 @@ type Priorities struct {
 
 // Pool is a connection pool.
 type Pool struct {
-	MaxIdle        int           `koanf:"max_idle" min:"0" max:"100000" doc:"The most idle connections kept in all; more saves handshakes, fewer save sockets; 0: no limit."`
+	MaxIdle        int           `koanf:"max_idle" min:"1" max:"100000" doc:"The most idle connections kept in all; more saves handshakes, fewer save sockets."`
 	MaxIdlePerHost int           `koanf:"max_idle_per_host" min:"1" max:"100000" doc:"The most idle connections kept for each host; more saves handshakes after bursts, fewer save sockets."`
 	MaxPerHost     int           `koanf:"max_per_host" min:"0" max:"100000" doc:"The most connections to each host, busy ones included; a low number protects the host but makes workers wait; 0: no limit but the workers."`
 	IdleTimeout    time.Duration `koanf:"idle_timeout" min:"1s" max:"1h" doc:"How long an idle connection is kept; longer saves handshakes, shorter avoids connections that the host has dropped."`

@@ -54,8 +54,8 @@ func defaultUpstream() Upstream {
 		Retry: Retry{
 			MaxAttempts: 3,
 			BudgetRatio: 0.1,
-			BaseDelay:   100 * time.Millisecond,
-			MaxDelay:    5 * time.Second,
+			BaseDelay:   50 * time.Millisecond,
+			MaxDelay:    time.Second,
 			OnStatus:    []int{429, 502, 503, 504},
 		},
 		Breaker: Breaker{
@@ -66,7 +66,7 @@ func defaultUpstream() Upstream {
 			OpenFor:        5 * time.Second,
 			HalfOpenProbes: 3,
 		},
-		MaxResponseBytes: 64 << 20,
+		MaxResponseBytes: 256 << 20,
 		Cache:            CachePolicy{Mode: "http"},
 		OnAbandon:        "auto",
 	}
@@ -74,7 +74,7 @@ func defaultUpstream() Upstream {
 
 // defaultRoute is what a route has that sets nothing.
 func defaultRoute() Route {
-	return Route{Method: "GET", Urgency: 3, Batch: Batch{Separator: ",", By: "id", IDPath: "id"}}
+	return Route{Method: "GET", Urgency: 3, OnAbandon: "auto", Cache: CachePolicy{Mode: "http"}}
 }
 
 // defaultRate is what a rate window has that sets nothing but its limit.

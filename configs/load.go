@@ -1,7 +1,15 @@
 package configs
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"reflect"
+	"slices"
 
 	"penstock/knob"
 )
@@ -33,7 +41,8 @@ type Loaded struct {
 	Config *Config
 	// Path is the file; empty if there was none.
 	Path string
-	// Fingerprint is the hash of the file's content, as [Fingerprint] gives it.
+	// Fingerprint is what [Fingerprint] gave for Path and References when it was loaded; empty if
+	// there was no file.
 	Fingerprint string
 	// Sources maps each leaf key to its origin.
 	Sources map[string]Origin
@@ -42,66 +51,186 @@ type Loaded struct {
 }
 
 // Load reads, merges and checks the configuration. If anything is wrong the error is a [*Faults]
-// with all of it.
-func Load(o LoadOptions) (*Loaded, error) { return nil, errors.New("not yet") }
-
-// Fingerprint reads the file and hashes its content, for polling: a change of the content is a
-// change of the text, whatever became of links and times on the way. An empty file is an error,
-// since it may be in the middle of a write.
-func Fingerprint(path string) (string, error) { return "", errors.New("not yet") }
-
-// Secret reads the secret from where it lives. A variable that is not set, a file that can't be
-// read, and an empty secret are errors. The zero Secret gives "".
-func (l *Loaded) Secret(s Secret) (string, error) { return "", errors.New("not yet") }
-
-// CheckSecrets reads every secret that the configuration names and reports those that can't be had
-// as a [*Faults].
-func (l *Loaded) CheckSecrets() error { return nil }
-
-// ResolvedUpstream returns the upstream with everything filled in, false if there is none of that
-// name.
-func (c *Config) ResolvedUpstream(name string) (Upstream, bool) {
-	u, ok := c.Upstreams[name]
-	return u, ok
+// with all of it. A missing or empty file is a fault.
+func Load(o LoadOptions) (*Loaded, error) {
+	if o.Path == "" {
+		return load(o, nil)
+	}
+	data, err := readFile(o.Path)
+	if err != nil {
+		return nil, asError([]Fault{{File: o.Path, Problem: err.Error()}})
+	}
+	return load(o, data)
 }
 
-// ResolvedRoute returns the route with everything filled in, false if there is none of that name.
-func (c *Config) ResolvedRoute(name string) (Route, bool) { r, ok := c.Routes[name]; return r, ok }
+// Parse is Load of text instead of a file; the extension of name says the format. It has no
+// environment and no flags.
+func Parse(name string, data []byte) (*Loaded, error) { return load(LoadOptions{Path: name}, data) }
 
-// Validate checks ranges and references. Load calls it; the faults have keys but no places.
-func (c *Config) Validate() []Fault { return nil }
-
-// Entry is one key of the configuration in force.
-type Entry struct {
-	Key string
-	// Value is as it would be written; "***" for a secret.
-	Value string
-	Origin
+// readFile reads a bounded file; its errors say what to do.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("there is no such file; give its path with --config, or write one with `scheduler config init`")
+	case err != nil:
+		return nil, fmt.Errorf("the file can't be opened: %w", errors.Unwrap(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
+	if err != nil {
+		return nil, fmt.Errorf("the file can't be read: %w", err)
+	}
+	return data, nil
 }
 
-// Effective lists every key with its value and origin, secrets masked, in the order of the reference.
-func Effective(l *Loaded) []Entry { return nil }
+func load(o LoadOptions, data []byte) (*Loaded, error) {
+	file, faults := readLayer(o.Path, data)
+	if file == nil {
+		return nil, asError(faults)
+	}
+	envVars := envMap(o.Env)
+	env := readEnv(envVars, file.values, secretVariables(file.values))
+	named := newStack(file, env)
+	flags := readFlags(o.Flags, named.raw())
+	faults = slices.Concat(faults, file.faults, env.faults, flags.faults)
 
-// Change is one key that differs between two configurations.
-type Change struct {
-	Key string
-	// From and To are masked as in Effective; empty: the key was not there.
-	From, To string
-	// RestartNeeded: the running service can't take the change.
-	RestartNeeded bool
+	set := newStack(file, env, flags)
+	preset, _ := set.raw()["preset"].(string)
+	defaults, bundle := newDefaults(knob.SourceDefault, Defaults()), newPreset(preset)
+	under := inherit(set, newStack(defaults, bundle, file, env, flags))
+	all := newStack(defaults, bundle, under, file, env, flags)
+	c, err := all.config()
+	if err != nil {
+		return nil, asError(append(faults, Fault{File: o.Path, Problem: err.Error()}))
+	}
+	faults = addChecks(faults, c, all)
+	if err := asError(faults); err != nil {
+		return nil, err
+	}
+	all.defaultOrigins(c)
+	l := &Loaded{Config: c, Path: o.Path, Sources: all.origins, env: envVars}
+	if o.Path != "" {
+		l.Fingerprint = fingerprint(data, l.References())
+	}
+	return l, nil
 }
 
-// Diff lists what changed. Inherited values are left out: the change of their section is listed.
-func Diff(from, to *Loaded) []Change { return nil }
+// readLayer parses the file. The layer is nil if nothing more can be said about it.
+func readLayer(path string, data []byte) (*layer, []Fault) {
+	l := newLayer(knob.SourceFile)
+	if path == "" {
+		return l, nil
+	}
+	parse, err := parserFor(path)
+	if err != nil {
+		return nil, []Fault{{File: path, Problem: err.Error()}}
+	}
+	n, faults := parse(data, path)
+	if n == nil {
+		return nil, faults
+	}
+	if n.isNull() {
+		return l, faults
+	}
+	v, ok := l.decode(root(), n, "")
+	if ok {
+		l.values = v.(map[string]any)
+	}
+	return l, faults
+}
 
-// Schema returns the JSON Schema (2020-12) of the configuration file.
-func Schema() ([]byte, error) { return nil, nil }
+// addChecks appends what Validate finds, with places, and leaves out what only follows from a fault
+// that is there already.
+func addChecks(faults []Fault, c *Config, all *stack) []Fault {
+	told := make(map[string]bool)
+	for _, f := range faults {
+		told[f.Key] = true
+		if f.Suggestion != "" {
+			told[sibling(f.Key, f.Suggestion)] = true
+		}
+	}
+	type said struct{ key, problem string }
+	checks := c.Validate()
+	here := make(map[said]bool)
+	for _, f := range checks {
+		here[said{f.Key, f.Problem}] = true
+	}
+	for _, f := range checks {
+		if from := all.origins[f.Key].Inherits; told[f.Key] || from != "" && here[said{from, f.Problem}] {
+			continue
+		}
+		f.File, f.Line = all.locate(f.Key)
+		faults = append(faults, f)
+	}
+	return faults
+}
 
-// Reference returns the reference page in Markdown.
-func Reference() string { return "" }
+// defaultOrigins names the source of what nobody set and no layer of defaults knows, such as the keys
+// of a param.
+func (s *stack) defaultOrigins(c *Config) {
+	eachLeaf(root(), reflect.ValueOf(*c), "", func(_ *spec, _ reflect.Value, path string) {
+		if _, ok := s.origins[path]; !ok {
+			s.origins[path] = Origin{Source: knob.SourceDefault}
+		}
+	})
+}
 
-// Presets lists the presets.
-func Presets() []string { return []string{"aggressive", "balanced", "conservative"} }
+// locate finds where a key, or the nearest section around it, is set.
+func (s *stack) locate(key string) (file string, line int) {
+	for ; key != ""; key = parent(key) {
+		if o, ok := s.origins[key]; ok && o.File != "" {
+			return o.File, o.Line
+		}
+		if o, ok := s.places[key]; ok && o.File != "" {
+			return o.File, o.Line
+		}
+	}
+	return "", 0
+}
 
-// Init returns a commented YAML file to start from.
-func Init(preset string) (string, error) { return "", errors.New("not yet") }
+// secretVariables are the variables that credentials name: they may begin with the prefix of
+// settings.
+func secretVariables(values map[string]any) map[string]bool {
+	names := make(map[string]bool)
+	add := func(m map[string]any) {
+		if name, ok := m["env"].(string); ok {
+			names[name] = true
+		}
+	}
+	add(section(values, "admin", "token"))
+	for name := range section(values, "upstreams") {
+		list, _ := section(values, "upstreams", name)["credentials"].([]any)
+		for _, c := range list {
+			m, _ := c.(map[string]any)
+			add(m)
+		}
+	}
+	return names
+}
+
+// Fingerprint reads the file and hashes its content, for polling: what counts is the text, whatever
+// became of links and times on the way. References are files whose content counts too, as
+// [Loaded.References] gives them; one that can't be read counts as absent. A missing or empty file
+// is an error, since it may be in the middle of a write.
+func Fingerprint(path string, references ...string) (string, error) {
+	data, err := readFile(path)
+	if err == nil && len(data) == 0 {
+		err = errors.New("the file is empty; it may be in the middle of a write")
+	}
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	return fingerprint(data, references), nil
+}
+
+func fingerprint(data []byte, references []string) string {
+	h := sha256.New()
+	h.Write(data)
+	for _, ref := range references {
+		content, err := readFile(ref)
+		fmt.Fprintf(h, "\x00%q %t %d\x00", ref, err == nil, len(content))
+		h.Write(content)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}

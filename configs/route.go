@@ -28,19 +28,31 @@ type Param struct {
 	Doc      string `koanf:"doc" doc:"A sentence for GET /v1/routes."`
 }
 
-// Batch is how an upstream takes several requests in one call. Form "" means that it does not.
+// Batch is how an upstream takes several requests in one call: the batcher's rule, key by key. What
+// is empty has the default of its form.
 type Batch struct {
-	Form      string        `koanf:"form" enum:",query,path,json_array,jsonrpc,graphql,input,mget" doc:"query and path join ids in the URL, json_array sends an array, jsonrpc a JSON-RPC 2.0 batch, graphql an array of operations, input an input array (embeddings APIs), mget a docs array (Elasticsearch)."`
-	Method    string        `koanf:"method" doc:"The method of the batch call; default: GET for query and path, POST for the others."`
-	Path      string        `koanf:"path" doc:"The path of the batch endpoint; default: the route's own path. For the form path it holds {param}."`
-	Param     string        `koanf:"param" doc:"The route's param whose values are joined or listed."`
-	Query     string        `koanf:"query" doc:"For the form query: the query parameter that takes the joined values; default: the name of param."`
-	Separator string        `koanf:"separator" doc:"What stands between joined values."`
-	ItemsPath string        `koanf:"items_path" doc:"Where the members are in the answer (tidwall/gjson path); empty: the answer is the list, or what the form prescribes."`
-	IDPath    string        `koanf:"id_path" doc:"Where a member's id is inside it; it is compared with param's value."`
-	By        string        `koanf:"by" enum:"id,order" doc:"Whether members are matched by id or by their order; id bears missing and reordered members."`
-	ErrorPath string        `koanf:"error_path" doc:"Where a member's own error is inside it; empty: members have none."`
-	MaxItems  int           `koanf:"max_items" min:"1" max:"10000" inherit:"max_items" doc:"The most requests in one call; as the API allows. More makes fewer calls, fewer keep calls short."`
-	MaxBytes  Size          `koanf:"max_bytes" min:"0" max:"1GiB" doc:"The largest batch request, URL or body; as the API allows; 0: no limit."`
-	Linger    time.Duration `koanf:"linger" min:"0s" max:"10s" inherit:"linger" doc:"The longest that a free worker waits for a fuller batch; longer makes fewer calls, shorter answers sooner."`
+	Form          string            `koanf:"form" enum:",query,path,json_array,jsonrpc,graphql,input,mget" doc:"How the batch is written: query and path join ids in the URL, json_array sends an array, jsonrpc a JSON-RPC 2.0 batch, graphql an array of operations, input an input array (embeddings APIs), mget Elasticsearch's _mget. Empty: requests travel alone."`
+	Param         string            `koanf:"param" doc:"The route's param that carries the id; needed for query, path and mget."`
+	Method        string            `koanf:"method" doc:"The method of the batch call; empty: GET for query and path, else POST."`
+	Path          string            `koanf:"path" doc:"The path of the batch call under base_url, a template of the route's other params; for the form path, {param} stands for the joined ids."`
+	Query         map[string]string `koanf:"query" key:"any" doc:"More query parameters of the batch call, templates of the other params."`
+	Name          string            `koanf:"name" doc:"The query parameter that carries the ids (form query); empty: ids."`
+	Separator     string            `koanf:"separator" doc:"What stands between ids (forms query and path); empty: a comma. An id that contains it travels alone."`
+	Repeat        bool              `koanf:"repeat" doc:"Whether the parameter is repeated (name=1&name=2) instead of joined (form query)."`
+	Body          any               `koanf:"body" type:"object" doc:"Fixed fields of the batch's JSON body (forms json_array and mget)."`
+	ArrayPath     string            `koanf:"array_path" doc:"Where in the body the array stands (sjson path); empty: as the form has it."`
+	Item          any               `koanf:"item" doc:"The template of one element of the array (forms json_array and mget); empty: the id."`
+	By            string            `koanf:"by" enum:",id,order,key" doc:"How the answer is split: by id bears missing and reordered items, by order does not, by key reads an object whose keys are the ids; empty: as the form has it."`
+	ItemsPath     string            `koanf:"items_path" doc:"Where the items stand in the answer (gjson path); empty: as the form has it."`
+	IDPath        string            `koanf:"id_path" doc:"Where an item carries its id (gjson path); empty: as the form has it, mostly id."`
+	ItemPath      string            `koanf:"item_path" doc:"What of an item is the member's body (gjson path); empty: the whole item."`
+	StatusPath    string            `koanf:"status_path" doc:"Where an item carries an HTTP status of its own (gjson path); empty: nowhere."`
+	ErrorPath     string            `koanf:"error_path" doc:"What marks an item as a failure if it is there (gjson path); empty: nothing, but error for mget."`
+	ErrorStatus   int               `koanf:"error_status" min:"400" max:"599" doc:"The status of such a member; unset: 502."`
+	MissingStatus int               `koanf:"missing_status" min:"400" max:"502" doc:"The status of a member that the answer leaves out, 400 to 499 or 502; unset: 404."`
+	RetryMissing  bool              `koanf:"retry_missing" doc:"Whether a missing member is asked for once more, alone; on gives it the API's own words, off saves a call for each."`
+	MaxItems      int               `koanf:"max_items" min:"2" max:"10000" inherit:"max_items" doc:"The most items in one call, as the API allows; more makes fewer calls, fewer keep calls short."`
+	MaxBytes      Size              `koanf:"max_bytes" min:"0" max:"1GiB" doc:"The largest URL or body of the call, as the API allows; 0: 4KiB for query and path, else 1MiB."`
+	IgnoreHeaders []string          `koanf:"ignore_headers" type:"header" doc:"Request headers that may differ between members; never one that decides what a client may see."`
+	SplitOn       []int             `koanf:"split_on" min:"400" max:"599" doc:"The statuses after which a batch is halved and tried again, since one member may be at fault; unset: 400, 404, 410, 413, 414, 422."`
 }

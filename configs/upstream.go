@@ -5,6 +5,7 @@ import "time"
 // Upstream is one API. After Load every field has its value in force, inherited ones included.
 type Upstream struct {
 	BaseURL          string            `koanf:"base_url" type:"url" required:"true" doc:"Where the API lives: http or https, host, and optionally a path that everything stays under."`
+	Proxy            string            `koanf:"proxy" type:"proxy" doc:"How connections leave: empty goes directly, environment obeys HTTP_PROXY, HTTPS_PROXY and NO_PROXY, else the URL of an http, https or socks5 proxy."`
 	Timeouts         Timeouts          `koanf:"timeouts" doc:"How long one call may take."`
 	Pool             Pool              `koanf:"pool" inherit:"pool" doc:"The connection pool of this upstream; what is not set comes from the section pool."`
 	TLS              TLS               `koanf:"tls" doc:"TLS settings, for https."`
@@ -24,7 +25,7 @@ type Upstream struct {
 type Timeouts struct {
 	Connect        time.Duration `koanf:"connect" min:"1ms" max:"5m" doc:"Connecting, TLS included; longer suits far hosts, shorter notices dead ones."`
 	ResponseHeader time.Duration `koanf:"response_header" min:"0s" max:"24h" doc:"From the request sent to the answer's header; longer suits slow APIs, shorter frees workers; 0: only total counts."`
-	Total          time.Duration `koanf:"total" min:"0s" max:"24h" doc:"From dispatch to the end of the answer, retries included; longer suits long downloads, shorter frees workers; 0: no limit."`
+	Total          time.Duration `koanf:"total" min:"1ms" max:"24h" doc:"From dispatch to the end of the answer, retries included; longer suits long downloads, shorter frees workers."`
 }
 
 // TLS is how an https upstream is verified and how Penstock shows who it is.
@@ -36,26 +37,25 @@ type TLS struct {
 	InsecureSkipVerify bool   `koanf:"insecure_skip_verify" doc:"Whether any certificate is accepted; on only in tests, since anybody in between can then read the traffic."`
 }
 
-// Credential is one secret on each call: exactly one of Header and Query, and exactly one of Env,
-// File and Value.
+// Credential is one secret on each call: exactly one of Header and Query, and exactly one of Env
+// and File.
 type Credential struct {
 	Header string `koanf:"header" type:"header" doc:"The header that carries it, such as Authorization."`
 	Query  string `koanf:"query" doc:"The query parameter that carries it, such as api_key."`
 	Prefix string `koanf:"prefix" doc:"What stands before the secret, such as \"Bearer \" with its space."`
 	Env    string `koanf:"env" doc:"The environment variable that holds it."`
-	File   string `koanf:"file" doc:"The file that holds it; a line break at its end is dropped."`
-	Value  string `koanf:"value" secret:"true" doc:"The value itself; prefer env or file. It is masked wherever the configuration is shown."`
+	File   string `koanf:"file" doc:"The file that holds it; white space around it is cut."`
 }
 
 // Secret is where the credential's value comes from.
-func (c Credential) Secret() Secret { return Secret{Env: c.Env, File: c.File, Value: c.Value} }
+func (c Credential) Secret() Secret { return Secret{Env: c.Env, File: c.File} }
 
 // Retry is how failed calls are repeated.
 type Retry struct {
 	MaxAttempts int           `koanf:"max_attempts" min:"1" max:"10" doc:"The most calls for one request, the first included; more hides more failures, fewer add less load; 1: never repeats."`
 	BudgetRatio float64       `koanf:"budget_ratio" min:"0" max:"1" doc:"Retries may be this share of all calls; higher hides more failures, lower adds less load to an upstream in trouble."`
-	BaseDelay   time.Duration `koanf:"base_delay" min:"0s" max:"1m" doc:"The bound of the first random delay, doubled for each further one; longer is gentler, shorter is quicker."`
-	MaxDelay    time.Duration `koanf:"max_delay" min:"0s" max:"10m" doc:"The longest delay; a longer Retry-After of the upstream ends the retries."`
+	BaseDelay   time.Duration `koanf:"base_delay" min:"1ms" max:"1m" doc:"The bound of the first random delay, doubled for each further one; longer is gentler, shorter is quicker."`
+	MaxDelay    time.Duration `koanf:"max_delay" min:"1ms" max:"10m" doc:"The longest delay; a longer Retry-After of the upstream ends the retries."`
 	OnStatus    []int         `koanf:"on_status" min:"400" max:"599" doc:"The statuses that are repeated; only those that the API means as temporary."`
 }
 
