@@ -200,7 +200,8 @@ func protocolKind(err error) *kind {
 	case strings.Contains(s, "server response headers exceeded"), strings.Contains(s, "header list too large"), strings.Contains(s, "header list larger"):
 		return &kindHeaderLarge
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE),
-		errors.Is(err, net.ErrClosed), strings.Contains(s, "server closed idle connection"), strings.Contains(s, "client connection lost"), strings.Contains(s, "GOAWAY"):
+		errors.Is(err, net.ErrClosed), strings.Contains(s, "connection reset"), strings.Contains(s, "broken pipe"),
+		strings.Contains(s, "server closed idle connection"), strings.Contains(s, "client connection lost"), strings.Contains(s, "GOAWAY"):
 		return &kindTerminated
 	}
 	return &kindProtocol

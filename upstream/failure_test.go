@@ -3,13 +3,17 @@ package upstream
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -88,12 +92,31 @@ func TestFailuresBeforeTheAnswerAreTold(t *testing.T) {
 	}
 }
 
-func TestUnknownHostIsADNSError(t *testing.T) {
-	c, _ := newClient(t, Options{Retry: once, RoundTripper: roundTripFunc(func(*http.Request) (*http.Response, error) {
-		return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: "movies.test", IsNotFound: true}}
-	})})
-	_, err := c.Do(context.Background(), get("/"))
-	wantProblem(t, err, request.ProblemUpstreamDown, "dns_error")
+func TestTransportErrorsAreClassed(t *testing.T) {
+	dial := func(err error) error { return &net.OpError{Op: "dial", Net: "tcp", Err: err} }
+	for _, tc := range []struct {
+		err     error
+		token   string
+		problem request.Problem
+	}{
+		{dial(&net.DNSError{Err: "no such host", Name: "movies.test", IsNotFound: true}), "dns_error", request.ProblemUpstreamDown},
+		{dial(&net.DNSError{Err: "i/o timeout", Name: "movies.test", IsTimeout: true}), "dns_timeout", request.ProblemUpstreamTimeout},
+		{dial(os.ErrDeadlineExceeded), "connection_timeout", request.ProblemUpstreamTimeout},
+		{dial(syscall.EHOSTUNREACH), "destination_ip_unroutable", request.ProblemUpstreamDown},
+		{dial(syscall.EADDRNOTAVAIL), "destination_unavailable", request.ProblemUpstreamDown},
+		{&net.OpError{Op: "remote error", Err: tls.AlertError(42)}, "tls_alert_received", request.ProblemUpstreamDown},
+		{x509.HostnameError{Certificate: &x509.Certificate{}, Host: "movies.test"}, "tls_certificate_error", request.ProblemUpstreamDown},
+		{&net.OpError{Op: "write", Err: syscall.EPIPE}, "connection_terminated", request.ProblemUpstreamDown},
+		{errors.New("http2: client connection lost"), "connection_terminated", request.ProblemUpstreamDown},
+		{errors.New("stream error: stream ID 1; PROTOCOL_ERROR"), "http_protocol_error", request.ProblemUpstreamInvalid},
+	} {
+		c, _ := newClient(t, Options{Retry: once, RoundTripper: roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, tc.err })})
+		_, err := c.Do(context.Background(), get("/"))
+		wantProblem(t, err, tc.problem, tc.token)
+		if !errors.Is(err, tc.err) {
+			t.Errorf("%v does not wrap its cause", err)
+		}
+	}
 }
 
 func TestHangingUpstreamsTimeOut(t *testing.T) {

@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -162,4 +163,18 @@ func TestUnusableCredentialsNameTheSettingNotTheSecret(t *testing.T) {
 	if strings.Contains(err.Error(), "s3cret") {
 		t.Errorf("shows the secret: %v", err)
 	}
+}
+
+// Whatever the client sends, the parameter is there once, with our value.
+func FuzzQueryCredential(f *testing.F) {
+	for _, q := range []string{"", "a=1", "api_key=x", "%61pi_key=x&&b", "a;api_key=1", "api_key", "=&api_key=&", "%zz&api_key=1"} {
+		f.Add(q)
+	}
+	s := &settings{secretParams: []secretParam{{name: "api_key", encoded: "api_key=ours"}}}
+	f.Fuzz(func(t *testing.T, raw string) {
+		v, _ := url.ParseQuery(escapeInvalid(s.query(raw), validQueryByte))
+		if got := v["api_key"]; len(got) != 1 || got[0] != "ours" {
+			t.Fatalf("%q became %q: %q", raw, s.query(raw), got)
+		}
+	})
 }

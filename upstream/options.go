@@ -132,6 +132,9 @@ type Credential struct {
 // only if the body can be sent again, only before anything of an answer was handed on, only
 // within the budget, and never when the breaker is open.
 //
+// Apart from that, net/http itself sends a call once more when a kept connection turns out to have
+// been closed before the upstream said anything; that is no retry in this sense, and is not counted.
+//
 // A request keeps its permit while it waits for a retry, so waits must stay short: MaxDelay
 // bounds them.
 type Retry struct {
@@ -217,8 +220,16 @@ func (o *Options) Validate() error {
 	o.Timeouts.validate(&f)
 	o.Pool.validate(&f)
 	o.TLS.validate(&f)
+	names := make(map[string]bool, len(o.Credentials))
 	for i, c := range o.Credentials {
-		c.validate(&f, fmt.Sprintf("credentials[%d]", i))
+		at := fmt.Sprintf("credentials[%d]", i)
+		c.validate(&f, at)
+		name := "?" + c.Query
+		if c.Header != "" {
+			name = http.CanonicalHeaderKey(c.Header)
+		}
+		f.check(!names[name] || name == "?", at, "another credential goes into the same place; remove one")
+		names[name] = true
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Headers)) {
 		f.check(!reservedHeader(name), "headers."+name, "this field is set by the transport; remove it")

@@ -11,7 +11,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"penstock/request"
@@ -279,5 +281,57 @@ func TestEndOfTheCallersContextIsNotTheUpstreamsFault(t *testing.T) {
 	}
 	if s := c.State(); s.Breaker != BreakerClosed || s.InFlight != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+func TestBodyMayBeClosedWhileItIsRead(t *testing.T) {
+	c, rec := serve(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
+		w.Write([]byte("x"))
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	resp, err := c.Do(context.Background(), get("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, ended := make(chan struct{}), make(chan error)
+	go func() {
+		resp.Body.Read(make([]byte, 1))
+		close(first)
+		_, err := resp.Body.Read(make([]byte, 1))
+		ended <- err
+	}()
+	<-first
+	resp.Body.Close()
+	if err := <-ended; err == nil || err == io.EOF {
+		t.Errorf("Read gave %v", err)
+	}
+	if got := rec.outcomes(); got != "cancelled" || c.State().InFlight != 0 {
+		t.Errorf("reported %q", got)
+	}
+}
+
+func TestManyCallsAtOnceShareThePool(t *testing.T) {
+	c, rec := serve(t, Options{Pool: Pool{MaxPerHost: 4}}, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) })
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 20 {
+				path := "/" + strconv.Itoa(i)
+				resp, err := c.Do(context.Background(), get(path))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if b, err := io.ReadAll(resp.Body); err != nil || string(b) != path {
+					t.Errorf("%q, %v", b, err)
+				}
+				resp.Body.Close()
+			}
+		})
+	}
+	wg.Wait()
+	if st := c.State(); st.InFlight != 0 || st.Connections > 4 || len(rec.all()) != 160 {
+		t.Errorf("%+v after %d calls", st, len(rec.all()))
 	}
 }
