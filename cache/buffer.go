@@ -1,0 +1,273 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+const (
+	// windowBytes is how far the slowest reader of a body that is not kept may lag behind.
+	windowBytes = 1 << 20
+	minChunk    = 4 << 10
+	maxChunk    = 64 << 10
+	// maxFirstChunk bounds what an announced length makes us allocate before any byte came.
+	maxFirstChunk = 256 << 10
+)
+
+var errReaderClosed = errors.New("read from a closed body")
+
+// chunk is a piece of a body. The bytes below len(data) never change; its capacity beyond that
+// belongs to the writer.
+type chunk struct {
+	data []byte
+	next *chunk
+}
+
+// buffer is a body that grows while it is read: one writer (the flight), any number of readers,
+// each at its own pace.
+//
+// It is kept whole from its start, so that readers may join and it can be stored, until window
+// is called. From then on it holds only what attached readers have not read yet: chunks are a
+// linked list without a head, which the readers' own positions keep alive. The writer then
+// pauses while the slowest reader is more than windowBytes behind.
+type buffer struct {
+	mu       sync.Mutex // guards all below
+	head     *chunk     // nil once windowed
+	tail     *chunk
+	size     int64 // bytes written
+	windowed bool
+	done     bool
+	err      error // how it ended, io.EOF if well
+	trailer  http.Header
+	readers  map[*reader]struct{}
+	grown    chan struct{} // closed and replaced when readers may go on
+	room     chan struct{} // closed when the writer may go on, nil if it does not wait
+}
+
+func newBuffer(length int64) *buffer {
+	first := int64(minChunk)
+	if length > 0 {
+		first = min(length, maxFirstChunk)
+	}
+	c := &chunk{data: make([]byte, 0, first)}
+	return &buffer{head: c, tail: c, readers: make(map[*reader]struct{}), grown: make(chan struct{})}
+}
+
+// space is where the writer puts the next bytes. Writer only.
+func (b *buffer) space() []byte {
+	t := b.tail // only the writer changes it
+	if len(t.data) == cap(t.data) {
+		n := &chunk{data: make([]byte, 0, min(max(2*cap(t.data), minChunk), maxChunk))}
+		b.mu.Lock()
+		t.next, b.tail = n, n
+		b.mu.Unlock()
+		t = n
+	}
+	return t.data[len(t.data):cap(t.data)]
+}
+
+// commit makes the first n bytes of space readable. Writer only.
+func (b *buffer) commit(n int) {
+	if n == 0 {
+		return
+	}
+	b.mu.Lock()
+	b.tail.data = b.tail.data[:len(b.tail.data)+n]
+	b.size += int64(n)
+	b.wake()
+	b.mu.Unlock()
+}
+
+// finish ends the body with err, io.EOF if it is complete. Writer only.
+func (b *buffer) finish(err error, trailer http.Header) {
+	b.mu.Lock()
+	b.done, b.err, b.trailer = true, err, trailer
+	b.wake()
+	b.mu.Unlock()
+}
+
+// wake is called with mu held.
+func (b *buffer) wake() {
+	close(b.grown)
+	b.grown = make(chan struct{})
+}
+
+// window stops keeping what was read: no reader can attach any more.
+func (b *buffer) window() {
+	b.mu.Lock()
+	b.head, b.windowed = nil, true
+	b.mu.Unlock()
+}
+
+// awaitRoom waits until the slowest reader is near enough. Writer only.
+func (b *buffer) awaitRoom(ctx context.Context) error {
+	for {
+		b.mu.Lock()
+		if !b.windowed || b.lag() <= windowBytes {
+			b.mu.Unlock()
+			return nil
+		}
+		room := make(chan struct{})
+		b.room = room
+		b.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// lag is how far the slowest reader is behind; called with mu held.
+func (b *buffer) lag() int64 {
+	var most int64
+	for r := range b.readers {
+		most = max(most, b.size-r.pos)
+	}
+	return most
+}
+
+// signalRoom is called with mu held whenever lag may have shrunk.
+func (b *buffer) signalRoom() {
+	if b.room != nil && b.lag() <= windowBytes {
+		close(b.room)
+		b.room = nil
+	}
+}
+
+// bytes is the whole body as one slice, nil if it is windowed. Writer only, after finish.
+func (b *buffer) bytes() []byte {
+	b.mu.Lock()
+	head, size := b.head, b.size
+	b.mu.Unlock()
+	if head == nil {
+		return nil
+	}
+	if head.next == nil && cap(head.data)-len(head.data) <= len(head.data)/8 {
+		return head.data[:len(head.data):len(head.data)]
+	}
+	all := make([]byte, 0, size)
+	for c := head; c != nil; c = c.next {
+		all = append(all, c.data...)
+	}
+	return all
+}
+
+// attach adds a reader from the start of the body, or returns nil if that is gone. The reader
+// ends with ctx. onLeave is called once, with no lock held, when it is closed or ctx ends.
+func (b *buffer) attach(ctx context.Context, onLeave func()) *reader {
+	b.mu.Lock()
+	if b.head == nil {
+		b.mu.Unlock()
+		return nil
+	}
+	r := &reader{b: b, ctx: ctx, at: b.head, onLeave: onLeave}
+	b.readers[r] = struct{}{}
+	b.mu.Unlock()
+	if ctx.Done() != nil {
+		r.stop = context.AfterFunc(ctx, r.leave)
+	}
+	return r
+}
+
+// reader is one reader of a buffer; an io.ReadCloser for one goroutine.
+type reader struct {
+	b   *buffer
+	ctx context.Context
+	// trailer, if not nil, gets the values of its names when the body has ended.
+	trailer http.Header
+	stop    func() bool
+	onLeave func()
+
+	at     *chunk // guarded by b.mu, as all below
+	off    int
+	pos    int64
+	left   bool
+	closed bool
+}
+
+// Read gives what is there, and waits only if nothing is.
+func (r *reader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		piece, wait, err := r.take(len(p))
+		if len(piece) > 0 {
+			return copy(p, piece), nil
+		}
+		if err != nil {
+			return 0, err
+		}
+		select {
+		case <-wait:
+		case <-r.ctx.Done():
+			return 0, context.Cause(r.ctx)
+		}
+	}
+}
+
+// take moves on by at most n bytes, or gives the end, or a channel to wait on.
+func (r *reader) take(n int) (piece []byte, wait <-chan struct{}, err error) {
+	b := r.b
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if r.closed {
+		return nil, nil, errReaderClosed
+	}
+	if r.left {
+		return nil, nil, context.Cause(r.ctx)
+	}
+	for r.off == len(r.at.data) && r.at.next != nil {
+		r.at, r.off = r.at.next, 0
+	}
+	if avail := len(r.at.data) - r.off; avail > 0 {
+		n = min(n, avail)
+		piece = r.at.data[r.off : r.off+n]
+		r.off += n
+		r.pos += int64(n)
+		b.signalRoom()
+		return piece, nil, nil
+	}
+	if !b.done {
+		return nil, b.grown, nil
+	}
+	if r.trailer != nil && b.err == io.EOF {
+		for name := range r.trailer {
+			r.trailer[name] = b.trailer[name]
+		}
+	}
+	return nil, nil, b.err
+}
+
+// Close lets go of the body. It may be called at any time, and more than once.
+func (r *reader) Close() error {
+	r.b.mu.Lock()
+	r.closed = true
+	r.b.mu.Unlock()
+	if r.stop != nil {
+		r.stop()
+	}
+	r.leave()
+	return nil
+}
+
+func (r *reader) leave() {
+	b := r.b
+	b.mu.Lock()
+	if r.left {
+		b.mu.Unlock()
+		return
+	}
+	r.left = true
+	r.at = &chunk{}
+	delete(b.readers, r)
+	b.signalRoom()
+	b.mu.Unlock()
+	if r.onLeave != nil {
+		r.onLeave()
+	}
+}

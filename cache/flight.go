@@ -1,0 +1,368 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"penstock/request"
+)
+
+// errAbandoned is the cause of a flight's cancelled context.
+var errAbandoned = errors.New("nobody waits for this call any more")
+
+// flight is one upstream call and all who wait for it. It owns a copy of the request, since the
+// client who began it may go away, and runs on a goroutine and a context of its own.
+//
+// Life: open (waiters gather) -> answered (ready is closed; each waiter got its part) -> ended.
+// A flight that is kept whole (storable) can be joined until it has been stored.
+type flight struct {
+	c *Cache
+	// req is the flight's own request; q the policy's view of it.
+	req *request.Request
+	q   question
+	// key is the store's key; private flights have none, are never joined, and store nothing.
+	key string
+	// selectors are the headers by which the upstream may have chosen the answer.
+	selectors http.Header
+	// validates is the stale entry that req's conditions ask about, nil if none.
+	validates *entry
+
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	ready  chan struct{}
+
+	// listed is the key in the table, guarded by the table's shard.
+	listed string
+
+	mu      sync.Mutex // guards waiters and dead
+	waiters map[*waiter]struct{}
+	dead    bool // abandoned and cancelled: nobody may join
+
+	// The answer, read-only once ready is closed.
+	outcome
+}
+
+// outcome is what a flight came to: err, or renewed, or headers with a body in buf.
+type outcome struct {
+	err      error
+	response *request.Response // its Body is the flight's
+	verdict  verdict
+	vary     []string
+	values   []string
+	buf      *buffer
+	renewed  *entry // validates, renewed by a 304
+	storable bool
+	trailers []string // announced names
+}
+
+// waiter is one request that waits for a flight.
+type waiter struct {
+	ctx    context.Context
+	header http.Header
+	// leader began the flight, so that the answer is meant for it in any case. A keeper wants no
+	// answer, but that the flight runs until it is stored.
+	leader, keeper bool
+	// reader is the waiter's part of a shared answer, nil if it may not have one. It is set
+	// before ready is closed, or when it joins later.
+	reader *reader
+}
+
+// newFlight makes a flight led by r. The copy is not conditional on what the client holds if the
+// answer may be shared.
+func (c *Cache) newFlight(ctx context.Context, r *request.Request, q question, key string, stale *entry) *flight {
+	f := &flight{
+		c: c, req: r.Clone(), q: q, key: key,
+		ready: make(chan struct{}), waiters: make(map[*waiter]struct{}, 1),
+	}
+	if f.req.Header == nil {
+		f.req.Header = make(http.Header)
+	}
+	f.selectors = f.req.Header
+	if key != "" {
+		delete(f.req.Header, "If-None-Match")
+		delete(f.req.Header, "If-Modified-Since")
+		if stale != nil && stale.validator() {
+			f.validates = stale
+			f.req.Header = f.req.Header.Clone() // selectors stay without the conditions
+			stale.addConditions(f.req.Header)
+		}
+	}
+	f.ctx, f.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	return f
+}
+
+// add makes w wait too, and reports whether it may. It may not if the flight was given up, or its
+// answer is known and not for w.
+func (f *flight) add(w *waiter) (ok, dead bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.dead {
+		return false, true
+	}
+	if f.answered() {
+		if f.err != nil || !f.admits(w) {
+			return false, false
+		}
+		if f.renewed == nil {
+			if w.reader = f.attach(w); w.reader == nil {
+				return false, false
+			}
+		}
+	}
+	f.waiters[w] = struct{}{}
+	return true, false
+}
+
+// answered is meant for use with mu held; it may be called without it.
+func (f *flight) answered() bool {
+	select {
+	case <-f.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// admits reports whether the answer may go to w. The outcome must be known.
+func (f *flight) admits(w *waiter) bool {
+	if w.leader {
+		return true
+	}
+	if f.renewed != nil {
+		return f.renewed.matches(w.header)
+	}
+	return f.verdict.share && selects(f.vary, f.values, w.header)
+}
+
+func (f *flight) attach(w *waiter) *reader {
+	return f.buf.attach(w.ctx, func() { f.leave(w) })
+}
+
+// leave takes a waiter away. When the last one goes, the call is dropped if it has not begun, and
+// else the route decides.
+func (f *flight) leave(w *waiter) {
+	f.mu.Lock()
+	if _, ok := f.waiters[w]; !ok {
+		f.mu.Unlock()
+		return
+	}
+	delete(f.waiters, w)
+	abandon := len(f.waiters) == 0 && !f.dead && !f.runsOn()
+	f.dead = f.dead || abandon
+	f.mu.Unlock()
+	if abandon {
+		f.c.flights.unlist(f)
+		f.cancel(errAbandoned)
+	}
+}
+
+// runsOn reports whether the call goes on without waiters.
+func (f *flight) runsOn() bool {
+	if f.answered() {
+		// A stream of events has no end to run to.
+		return !f.req.Route.Cancels(f.req.Method) && (f.response == nil || !eventStream(f.response.Header))
+	}
+	return f.req.Started() && !f.req.Route.Cancels(f.req.Method)
+}
+
+// run makes the call and hands its answer out.
+func (f *flight) run() {
+	defer f.cancel(nil)
+	defer context.AfterFunc(f.c.base, func() { f.cancel(errClosed) })()
+	defer func() {
+		if p := recover(); p != nil {
+			f.c.log.Error("cache: a panic in an upstream call", "route", f.req.Route.Name, "request_id", f.req.ID, "panic", p, "stack", string(debug.Stack()))
+			f.fail(request.Errorf(request.ProblemInternal, "the request could not be finished; the log has the cause under request_id %s", f.req.ID))
+		}
+	}()
+	asked := time.Now()
+	resp, err := f.c.next.Do(f.ctx, f.req)
+	if err == nil && resp == nil {
+		err = request.Errorf(request.ProblemInternal, "the stage after the cache gave neither an answer nor an error")
+	}
+	if err != nil {
+		f.fail(err)
+		return
+	}
+	if resp.Body == nil {
+		resp.Body = http.NoBody
+	}
+	answered := time.Now()
+	if d := resp.Timing.Upstream; d > 0 && d < answered.Sub(asked) {
+		asked = answered.Add(-d) // the time in our own queue does not make an answer older
+	}
+	f.answer(resp, moment{asked, answered})
+}
+
+// fail ends the flight with err for all who wait. After the answer began, the error ends its body.
+func (f *flight) fail(err error) {
+	f.c.flights.unlist(f)
+	f.mu.Lock()
+	if f.answered() {
+		f.mu.Unlock()
+		if f.buf != nil {
+			f.buf.finish(err, nil)
+		}
+		return
+	}
+	f.err = err
+	close(f.ready)
+	f.mu.Unlock()
+}
+
+// answer hands out headers, then pumps the body, then stores it.
+func (f *flight) answer(resp *request.Response, m moment) {
+	if resp.Status == http.StatusNotModified && f.validates != nil {
+		f.renew(resp, m)
+		return
+	}
+	o := outcome{response: resp, verdict: judge(f.q, resp.Status, resp.Header, m), vary: varyNames(resp.Header)}
+	for name := range resp.Trailer {
+		o.trailers = append(o.trailers, name)
+	}
+	o.values = varyValues(o.vary, f.selectors)
+	o.buf = newBuffer(resp.ContentLength)
+	limit := f.c.settings.Load().MaxObjectBytes
+	o.storable = f.key != "" && o.verdict.store && len(resp.Trailer) == 0 && resp.ContentLength <= limit
+	f.learn(&o)
+	closed := false
+	defer func() {
+		if !closed { // a panic below
+			_ = resp.Body.Close()
+		}
+	}()
+	f.hand(o)
+	whole, err := f.pump(resp, limit)
+	closed = true
+	_ = resp.Body.Close() // ends the permit, before we work on our own account
+	f.buf.finish(err, resp.Trailer)
+	if err == io.EOF && whole {
+		f.keep(m.answered)
+	}
+	f.c.flights.unlist(f)
+}
+
+// learn tells the table how requests for this key are to be joined from now on.
+func (f *flight) learn(o *outcome) {
+	switch {
+	case f.key == "":
+	case !o.verdict.share:
+		f.c.memos.forbid(f.listed)
+		f.c.flights.unlist(f)
+	default:
+		if len(o.vary) > 0 {
+			f.c.memos.vary(f.key, o.vary)
+			f.c.flights.relist(f, flightKey(f.req.Method, f.key, f.selectors, o.vary))
+		}
+		if !o.storable {
+			f.c.flights.unlist(f)
+		}
+	}
+}
+
+// hand gives each waiter its part and wakes all.
+func (f *flight) hand(o outcome) {
+	f.mu.Lock()
+	f.outcome = o
+	for w := range f.waiters {
+		if !f.admits(w) {
+			delete(f.waiters, w) // it goes its own way
+			continue
+		}
+		if w.keeper {
+			if !f.storable {
+				delete(f.waiters, w)
+			}
+			continue
+		}
+		if f.renewed == nil {
+			w.reader = f.attach(w)
+		}
+	}
+	if f.buf != nil && !f.storable {
+		f.buf.window()
+	}
+	close(f.ready)
+	gone := len(f.waiters) == 0 && !f.dead && !f.runsOn()
+	f.dead = f.dead || gone
+	f.mu.Unlock()
+	if gone {
+		f.cancel(errAbandoned)
+	}
+}
+
+// pump reads the body to its end. It returns how that came, io.EOF if all is well, and whether
+// the buffer holds the whole body.
+func (f *flight) pump(resp *request.Response, limit int64) (whole bool, err error) {
+	whole = f.storable
+	bodyless := f.req.Method == http.MethodHead || resp.Status == http.StatusNotModified
+	var n int64
+	for {
+		if err := f.buf.awaitRoom(f.ctx); err != nil {
+			return false, err
+		}
+		k, err := resp.Body.Read(f.buf.space())
+		f.buf.commit(k)
+		n += int64(k)
+		if whole && n > limit {
+			whole = false
+			f.c.flights.unlist(f)
+			f.buf.window()
+		}
+		if err == io.EOF && resp.ContentLength > 0 && n != resp.ContentLength && !bodyless {
+			return false, io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return whole, err
+		}
+	}
+}
+
+// keep stores the complete answer, unless a purge came since the call began.
+func (f *flight) keep(answered time.Time) {
+	o := f.c.settings.Load()
+	e := newEntry(f.response.Status, f.response.Header, f.buf.bytes(), f.verdict, answered)
+	e.selectors = f.values
+	if packable(e.header, len(e.body), o.CompressMinBytes) {
+		if packed, ok := pack(e.body); ok {
+			e.body, e.packed = packed, true
+		}
+	}
+	f.put(e)
+}
+
+// put stores e and ends the flight's listing in one step, so that no request finds neither.
+func (f *flight) put(e *entry) {
+	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
+	stored := f.c.flights.conclude(f, func() {
+		f.c.store.update(f.key, func(old *record) *record {
+			return old.with(f.key, f.req, e, time.Now())
+		})
+	})
+	if stored {
+		f.c.counters.stored.Inc()
+	}
+}
+
+// renew ends a validation: what is stored is still right (RFC 9111, section 4.3.4).
+func (f *flight) renew(resp *request.Response, m moment) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, minChunk))
+	_ = resp.Body.Close()
+	merged := f.validates.mergedHeader(resp.Header)
+	v := judge(f.q, f.validates.status, merged, m)
+	e := f.validates.renew(resp.Header, v, m.answered)
+	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
+	resp.Body = http.NoBody
+	o := outcome{response: resp, verdict: v, renewed: e}
+	if v.store {
+		f.put(e)
+	}
+	f.c.counters.revalidated.Inc()
+	f.c.flights.unlist(f)
+	f.hand(o)
+}

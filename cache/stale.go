@@ -1,0 +1,70 @@
+package cache
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"penstock/request"
+)
+
+// refresh has a stale entry fetched anew behind the client's back, once at a time.
+//
+// It is one step less urgent than the request it serves, and not background work: under load that
+// would wait until the window has passed, and the next client would wait instead.
+func (c *Cache) refresh(k *call) {
+	key := flightKey(k.r.Method, k.key, k.r.Header, k.stale.vary)
+	s := c.flights.shard(k.key)
+	s.mu.Lock()
+	if s.m[key] != nil {
+		s.mu.Unlock()
+		return
+	}
+	if e, use := c.find(k.key, k.r, &k.d, time.Now()); e == nil || use == useFresh {
+		s.mu.Unlock()
+		return
+	}
+	f := c.newFlight(context.WithoutCancel(k.ctx), k.r, k.q, k.key, k.stale)
+	f.req.SetUrgency(min(k.r.Urgency()+1, request.LeastUrgent))
+	f.req.Deadline = time.Time{}
+	f.listed = key
+	f.waiters[&waiter{ctx: context.Background(), header: k.r.Header, leader: true, keeper: true}] = struct{}{}
+	s.m[key] = f
+	s.mu.Unlock()
+	c.start(f)
+}
+
+// rescue serves a stale copy in place of a failure: an error, or an upstream's status (RFC 5861,
+// section 4). nil: there is none that may be used.
+func (c *Cache) rescue(k *call, err error, status int) *request.Response {
+	e := k.stale
+	if e == nil || e.strict || !k.o.ErrorRecovery || k.d.noStore || err != nil && !recoverable(err) {
+		return nil
+	}
+	now := time.Now()
+	if age := e.age(now); age >= e.lifetime+e.staleIfError {
+		return nil
+	}
+	if rec := c.store.get(k.key); rec == nil || rec.find(k.r.Header) == nil {
+		return nil // purged in the meantime
+	}
+	if status == 0 {
+		if re, ok := errors.AsType[*request.Error](err); ok {
+			status = re.Problem.Status()
+		}
+	}
+	resp := c.serve(k.r, e, now, request.CacheStatus{Fwd: "stale", FwdStatus: status, Detail: "stale-if-error"})
+	if resp != nil {
+		k.counters.staleErrors.Inc()
+	}
+	return resp
+}
+
+// recoverable reports whether err is the upstream's failure, or ours to reach it, and not the
+// client's.
+func recoverable(err error) bool {
+	if e, ok := errors.AsType[*request.Error](err); ok {
+		return e.Problem.Status() >= 500
+	}
+	return !errors.Is(err, context.Canceled)
+}
