@@ -23,6 +23,7 @@ type Input struct {
 
 // Outcome is what became of a proposal that was carried out.
 type Outcome struct {
+	Rule     string
 	From, To float64
 	Verdict  Verdict
 	// RolledBack: the knob stands at From again.

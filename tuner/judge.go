@@ -9,10 +9,10 @@ import (
 
 // What Judge goes by. Ratios are 0..1.
 const (
-	// betterGain is the least growth of goodput that counts, or a quarter of what the step could
+	// betterGain is the least growth of goodput that counts, or half of what the step could
 	// bring at best if that is more. It is above the noise of a window of MinSamples and more.
 	betterGain = 0.03
-	gainShare  = 0.25
+	gainShare  = 0.5
 	// worseLoss is the loss of goodput, and worseErrors the rise of the share of failed or refused
 	// calls, that is not tolerated.
 	worseLoss   = 0.05
@@ -31,12 +31,15 @@ const (
 //     while the permits bind; else neutral.
 func Judge(from, to float64, before, after *observe.CallSignals) (Verdict, string) {
 	gain := change(before.Goodput, after.Goodput)
+	demand := after.MeanInFlight >= bindingRatio*to
 	delay := change(before.Mean.Seconds(), after.Mean.Seconds())
+	if demand && before.MeanInFlight >= bindingRatio*from {
+		delay = max(delay, change(littleDelay(before), littleDelay(after)))
+	}
 	failed := badRatio(after) - badRatio(before)
-	measured := fmt.Sprintf("goodput %.1f/s to %.1f/s (%+.0f %%), mean latency %s to %s (%+.0f %%), failed or refused %.1f %% to %.1f %%",
+	measured := fmt.Sprintf("goodput %.1f/s to %.1f/s (%+.0f %%), mean latency %s to %s, delay %+.0f %%, failed or refused %.1f %% to %.1f %%",
 		before.Goodput, after.Goodput, 100*gain, before.Mean.Round(time.Microsecond), after.Mean.Round(time.Microsecond), 100*delay,
 		100*badRatio(before), 100*badRatio(after))
-	demand := after.MeanInFlight >= bindingRatio*to
 	if !demand {
 		measured += "; demand did not use the workers"
 	}
@@ -73,6 +76,15 @@ func judgeCut(gain, delay, failed float64, demand bool) Verdict {
 		return VerdictBetter
 	}
 	return VerdictNeutral
+}
+
+// littleDelay is how long a call takes by Little's law. Unlike the mean it knows of calls that hang
+// inside the upstream and have not ended. It holds only while the permits are all in use.
+func littleDelay(c *observe.CallSignals) float64 {
+	if c.Rate <= 0 {
+		return 0
+	}
+	return c.MeanInFlight / c.Rate
 }
 
 func badRatio(c *observe.CallSignals) float64 {

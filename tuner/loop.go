@@ -90,7 +90,8 @@ func (o *Options) ensureDefaults() {
 	}
 }
 
-// Loop is the tuner at work.
+// Loop is the tuner at work. Knobs are turned while it holds its lock: a subscriber of the registry may
+// call Record, Decisions and Decision, and nothing else of the Loop.
 type Loop struct {
 	o       Options
 	changed chan struct{} // one token when the interval changed

@@ -29,7 +29,7 @@ type target struct {
 
 // pending is a decision that was carried out and waits for its verdict.
 type pending struct {
-	id       string
+	id, rule string
 	from, to float64
 	before   observe.CallSignals
 }
@@ -140,7 +140,7 @@ func (l *Loop) carryOut(t *target, k *knob.Knob, in Input, p Proposal) {
 		return
 	}
 	t.value, t.since = p.To, in.Now
-	t.pending = &pending{id: id, from: in.Value, to: p.To, before: in.Calls}
+	t.pending = &pending{id: id, rule: p.Rule, from: in.Value, to: p.To, before: in.Calls}
 }
 
 // judge gives the verdict on the pending decision when its evaluation window is over, or at once when
@@ -163,7 +163,7 @@ func (l *Loop) judge(t *target, k *knob.Knob, after *observe.CallSignals, now ti
 		}
 	}
 	t.pending, t.decided = nil, now
-	t.last = &Outcome{From: p.from, To: p.to, Verdict: verdict, RolledBack: rolledBack}
+	t.last = &Outcome{Rule: p.rule, From: p.from, To: p.to, Verdict: verdict, RolledBack: rolledBack}
 	t.explain("judged", measured)
 	l.o.Ledger.amend(p.id, func(d *Decision) {
 		d.Verdict, d.Measured, d.JudgedAt, d.RolledBack = verdict, measured, now, rolledBack

@@ -13,10 +13,11 @@ const (
 	bindingRatio = 0.8
 	// overloadRatio of calls ending in 503 or a timeout is congestion; overloadCalls of them at
 	// least, so that one unlucky call is none.
-	overloadRatio = 0.10
+	overloadRatio = 0.05
 	overloadCalls = 5
-	// overloadCut is what a cut leaves, unless the last good value is lower still.
-	overloadCut = 0.75
+	// maxCut is the most that a cut takes away: it takes the share of calls that failed, since an
+	// upstream that refuses what is too much for it refuses about that share.
+	maxCut = 0.25
 	// quotaRatio of calls refused for the quota: it is the rate that binds, not the workers.
 	quotaRatio = 0.02
 	// slowStart and steadyStep are how much is added until, and after, growth first did not pay.
@@ -36,6 +37,8 @@ const (
 	lastRetry  = 10 * time.Minute
 )
 
+const ruleOverload = "overload"
+
 // WorkersState is what [Workers] remembers. Its zero value is a fresh start.
 type WorkersState struct {
 	// LastGood is the highest number that paid; 0: none known.
@@ -53,8 +56,8 @@ type WorkersState struct {
 // Workers decides how many permits an upstream should have. In this order:
 //
 //   - everything failed: hold; an outage teaches nothing about capacity.
-//   - 503s and timeouts over 10 %, while the permits are used: cut to three quarters, or to the last
-//     good value if that is lower.
+//   - 503s and timeouts of 5 % and more, while the permits are used: cut by that share, at most by
+//     a quarter, or to the last good value if that is lower.
 //   - refusals for the quota: hold; more or fewer workers are not the answer.
 //   - the permits are not used up: hold (app-limited).
 //   - the last growth brought nothing: give it back.
@@ -74,6 +77,9 @@ func Workers(in Input, s WorkersState) (Proposal, WorkersState) {
 	case c.Outcomes.OK+c.Outcomes.Client == 0:
 		return hold("outage", "none of %d calls succeeded, which says nothing about how many the upstream can take", c.Count)
 	case over >= overloadCalls && c.Outcomes.OverloadRatio() >= overloadRatio && used >= bindingRatio/2:
+		if in.Now.Before(s.DownAt) {
+			return hold("overload-unmoved", "%.0f %% of the calls end in overload or a timeout, but fewer workers did not help", 100*c.Outcomes.OverloadRatio())
+		}
 		return s.cut(in)
 	case c.Outcomes.RefusedRatio() >= quotaRatio:
 		return hold("quota", "%.0f %% of the calls were refused for the quota, so it is the rate that binds and not the workers",
@@ -112,8 +118,11 @@ func (s WorkersState) learn(in Input) WorkersState {
 		s.LastGood, s.Settled = last.From, true
 		s.UpWait = nextWait(s.UpWait)
 		s.UpAt = in.Now.Add(s.UpWait)
-	case last.Verdict == VerdictWorse:
-		s.LastGood = last.From
+	case last.Verdict == VerdictWorse, last.Rule == ruleOverload && last.Verdict != VerdictBetter:
+		// Fewer did harm, or did nothing against the failures they were meant for.
+		if last.Verdict == VerdictWorse {
+			s.LastGood = last.From
+		}
 		s.DownWait = nextWait(s.DownWait)
 		s.DownAt = in.Now.Add(s.DownWait)
 	default:
@@ -131,7 +140,7 @@ func (s WorkersState) learn(in Input) WorkersState {
 func nextWait(d time.Duration) time.Duration { return min(max(2*d, firstRetry), lastRetry) }
 
 func (s WorkersState) cut(in Input) (Proposal, WorkersState) {
-	to := math.Floor(in.Value * overloadCut)
+	to := math.Floor(in.Value * (1 - min(in.Calls.Outcomes.OverloadRatio(), maxCut)))
 	if s.LastGood > 0 {
 		to = min(to, s.LastGood)
 	}
@@ -140,7 +149,7 @@ func (s WorkersState) cut(in Input) (Proposal, WorkersState) {
 	s.UpAt = in.Now.Add(s.UpWait)
 	o := &in.Calls.Outcomes
 	return Proposal{
-		To: bounded(in, to), Rule: "overload",
+		To: bounded(in, to), Rule: ruleOverload,
 		Reason: fmt.Sprintf("%.0f %% of %d calls ended in overload or a timeout with %.1f of %.0f workers busy",
 			100*o.OverloadRatio(), o.Total(), in.Calls.MeanInFlight, in.Value),
 		Expected: "fewer failed calls and no less goodput",
