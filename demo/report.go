@@ -71,7 +71,9 @@ func (r *Report) HitRatio() float64 {
 // Write prints the report for people.
 func (r *Report) Write(w io.Writer) error {
 	var b strings.Builder
-	line := func(name, format string, args ...any) { fmt.Fprintf(&b, "%-16s "+format+"\n", append([]any{name}, args...)...) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(&b, "%-16s "+format+"\n", append([]any{name}, args...)...)
+	}
 	line("requests", "%d in %.1f s, %.1f/s offered", r.Rows, r.Elapsed.Seconds(), r.Offered)
 	line("answered", "%d (%s), %.1f/s", r.OK, percent(r.OK, r.Rows), r.Throughput)
 	for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"penstock/client"
+)
+
+func (c *cli) purgeCommand() *cobra.Command {
+	var p client.Purge
+	cmd := &cobra.Command{
+		Use:   "purge",
+		Short: "Remove answers from the cache",
+		Long:  "Remove answers from the cache of the running service; say which by exactly one flag.",
+		Example: `  scheduler purge --route movie
+  scheduler purge --key 'movie?id=42'
+  scheduler purge --prefix 'movie?'
+  scheduler purge --all`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.callAdmin(cmd.Context(), func(ctx context.Context, a *client.Admin) error {
+				n, err := a.Purge(ctx, p)
+				if err != nil {
+					return err
+				}
+				if c.asJSON {
+					return c.printJSON(map[string]int{"purged": n})
+				}
+				_, err = fmt.Fprintf(c.out, "purged %s\n", count(n, "answer"))
+				return err
+			})
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&p.Key, "key", "", "the one answer of this key")
+	f.StringVar(&p.Prefix, "prefix", "", "all answers whose key begins so")
+	f.StringVar(&p.Route, "route", "", "all answers of this route")
+	f.StringVar(&p.Upstream, "upstream", "", "all answers of this upstream")
+	f.BoolVar(&p.All, "all", false, "everything")
+	_ = cmd.RegisterFlagCompletionFunc("route", c.completeRouteNames)
+	names := []string{"key", "prefix", "route", "upstream", "all"}
+	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
+		given := 0
+		for _, name := range names {
+			if f := cmd.Flags().Lookup(name); f.Changed && f.Value.String() != "" && f.Value.String() != "false" {
+				given++
+			}
+		}
+		if given != 1 {
+			return &usageError{cmd.CommandPath(), errors.New("say what to purge by exactly one of --key, --prefix, --route, --upstream and --all")}
+		}
+		return nil
+	}
+	return cmd
+}
+
+func (c *cli) decisionsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "decisions",
+		Short:   "Show what the tuner decided, and why",
+		Example: "  scheduler decisions list\n  scheduler decisions list --knob workers.movies",
+	}
+	cmd.AddCommand(c.decisionsListCommand())
+	return cmd
+}
+
+func (c *cli) decisionsListCommand() *cobra.Command {
+	knobName, limit := "", 20
+	cmd := &cobra.Command{
+		Use:   "list",
+		Short: "List the newest decisions first",
+		Example: `  scheduler decisions list
+  scheduler decisions list --knob workers.movies --limit 5 --json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if limit < 1 || limit > 1000 {
+				return &usageError{cmd.CommandPath(), fmt.Errorf("--limit %d: it must be 1 to 1000", limit)}
+			}
+			return c.callAdmin(cmd.Context(), func(ctx context.Context, a *client.Admin) error {
+				list, err := a.Decisions(ctx, knobName, limit)
+				if err != nil {
+					return err
+				}
+				return c.printDecisions(list)
+			})
+		},
+	}
+	cmd.Flags().StringVar(&knobName, "knob", "", "only those about this knob")
+	cmd.Flags().IntVar(&limit, "limit", limit, "how many at most")
+	_ = cmd.RegisterFlagCompletionFunc("knob", c.completeKnobs)
+	return cmd
+}
+
+func (c *cli) printDecisions(list []client.Decision) error {
+	if c.asJSON {
+		if list == nil {
+			list = []client.Decision{}
+		}
+		return c.printJSON(list)
+	}
+	if len(list) == 0 {
+		_, err := fmt.Fprintln(c.out, "no decisions yet")
+		return err
+	}
+	rows := [][]string{{"TIME", "KNOB", "FROM", "TO", "RULE", "VERDICT", "REASON"}}
+	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
+	for _, d := range list {
+		verdict := d.Verdict
+		if d.Mode == "shadow" {
+			verdict = "not applied (shadow)"
+		}
+		if d.RolledBack {
+			verdict += ", rolled back"
+		}
+		rows = append(rows, []string{d.Time.Local().Format(time.DateTime), d.Knob, number(d.From), number(d.To), d.Rule, show(verdict), d.Reason})
+	}
+	return c.printTable(rows)
+}
+
+func (c *cli) healthcheckCommand() *cobra.Command {
+	ready := false
+	wait := 2 * time.Second
+	cmd := &cobra.Command{
+		Use:   "healthcheck",
+		Short: "Exit 0 if the service is alive, 1 if not",
+		Long: `Ask the data plane's /healthz, or with --ready its /readyz, which says 503 while the service drains.
+It prints nothing when all is well, so it can stand in a container's HEALTHCHECK.`,
+		Example: `  scheduler healthcheck
+  scheduler healthcheck --ready --url http://127.0.0.1:8080`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// Both planes answer these paths, and neither asks for a token there.
+			a, err := client.NewAdmin(c.url, "", nil)
+			if err != nil {
+				return &usageError{cmd.CommandPath(), fmt.Errorf("--url: %w", err)}
+			}
+			ctx, cancel := context.WithTimeout(cmd.Context(), wait)
+			defer cancel()
+			check := a.Healthz
+			if ready {
+				check = a.Readyz
+			}
+			return check(ctx)
+		},
+	}
+	cmd.Flags().BoolVar(&ready, "ready", false, "check that new requests are welcome")
+	cmd.Flags().DurationVar(&wait, "timeout", wait, "how long to wait for the answer")
+	return cmd
+}
