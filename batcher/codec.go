@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strings"
+	"unicode/utf8"
 
 	"penstock/request"
 )
@@ -136,6 +137,12 @@ func (b base) id(r *request.Request) (text string, raw []byte, ok bool) {
 	}
 	if text, ok = paramText(v); !ok || text == "" {
 		return "", nil, false
+	}
+	for _, v := range r.Params {
+		// JSON has no other bytes: they would all become one and the same character.
+		if s, isText := v.(string); isText && !utf8.ValidString(s) {
+			return "", nil, false
+		}
 	}
 	raw, ok = rawJSON(v)
 	return text, raw, ok

@@ -105,8 +105,8 @@ type Rule struct {
 	// upstream's own words, at the price of a call for each.
 	RetryMissing bool `koanf:"retry_missing" json:"retry_missing,omitempty" yaml:"retry_missing,omitempty"`
 
-	// MaxItems is the most items one call carries, 2 or more; default 50, or batching.max_items
-	// if that is lower.
+	// MaxItems is the most items one call carries, 2 or more; default 50, and never more than
+	// batching.max_items. Larger batches save calls and make each slower and its failure dearer.
 	MaxItems int `koanf:"max_items" json:"max_items,omitempty" yaml:"max_items,omitempty"`
 	// MaxBytes bounds the URL (forms query and path; default 4 KiB) or the body (default 1 MiB)
 	// of the call. A member that does not fit travels alone.
