@@ -145,7 +145,9 @@ func readLayer(path string, data []byte) (*layer, []Fault) {
 func addChecks(faults []Fault, c *Config, all *stack) []Fault {
 	told := make(map[string]bool)
 	for _, f := range faults {
-		told[f.Key] = true
+		if f.Key != "" {
+			told[f.Key] = true
+		}
 		if f.Suggestion != "" {
 			told[sibling(f.Key, f.Suggestion)] = true
 		}
@@ -157,7 +159,8 @@ func addChecks(faults []Fault, c *Config, all *stack) []Fault {
 		here[said{f.Key, f.Problem}] = true
 	}
 	for _, f := range checks {
-		if from := all.origins[f.Key].Inherits; told[f.Key] || from != "" && here[said{from, f.Problem}] {
+		from := all.inheritedFrom(f.Key)
+		if told[f.Key] || told[from] || here[said{from, f.Problem}] {
 			continue
 		}
 		f.File, f.Line = all.locate(f.Key)
@@ -174,6 +177,17 @@ func (s *stack) defaultOrigins(c *Config) {
 			s.origins[path] = Origin{Source: knob.SourceDefault}
 		}
 	})
+}
+
+// inheritedFrom is the key that a key, or a list or section around it, was taken from; empty if it
+// was not.
+func (s *stack) inheritedFrom(key string) string {
+	for at := key; at != ""; at = parent(at) {
+		if from := s.origins[at].Inherits; from != "" {
+			return from + key[len(at):]
+		}
+	}
+	return ""
 }
 
 // locate finds where a key, or the nearest section around it, is set.

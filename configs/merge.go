@@ -116,7 +116,7 @@ func (h *inherited) take(from *stack, source, target []string) {
 	if !ok {
 		return
 	}
-	put(h.values, v, target...)
+	put(h.values, cloned(v), target...)
 	h.takeOrigins(from, v, joined(source), joined(target))
 }
 
@@ -198,23 +198,40 @@ func (h *inherited) bounds(keys ...string) {
 	if under == nil {
 		under = section(h.base.raw(), keys...)
 	}
+	common := section(h.set.raw(), "workers")
 	for _, end := range []string{"min", "max"} {
-		path := joined(below(keys, end))
-		inherits := h.origins[path].Source
-		if inherits == "" {
-			inherits = h.base.origins[path].Source
-		}
 		limit, ok := under[end].(int)
-		if _, set := own[end]; set || !ok || inherits != knob.SourceDefault && inherits != SourcePreset {
+		_, set := own[end]
+		_, setForAll := common[end]
+		if set || setForAll || !ok {
 			continue
 		}
 		if end == "min" && count < limit || end == "max" && count > limit {
 			put(h.values, count, below(keys, end)...)
 			o := h.set.origins[joined(below(keys, "count"))]
 			o.Inherits = joined(below(keys, "count"))
-			h.origins[path] = o
+			h.origins[joined(below(keys, end))] = o
 		}
 	}
+}
+
+// cloned copies maps, so that what one upstream changes stays its own.
+func cloned(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := make(map[string]any, len(v))
+		for key, value := range v {
+			out[key] = cloned(value)
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, value := range v {
+			out[i] = cloned(value)
+		}
+		return out
+	}
+	return v
 }
 
 func below(keys []string, more ...string) []string { return append(slices.Clone(keys), more...) }

@@ -14,7 +14,7 @@ const (
 	// maxDepth bounds nesting: the configuration itself is at most six deep, bodies a little more.
 	maxDepth = 64
 	// maxNodes bounds what YAML aliases may multiply a file into.
-	maxNodes = 500_000
+	maxNodes = 200_000
 )
 
 type nodeKind uint8
