@@ -181,7 +181,7 @@ func (r Rule) withNumbers() Rule {
 			r.MaxBytes = DefaultMaxURLBytes
 		}
 	}
-	if r.SplitOn == nil {
+	if len(r.SplitOn) == 0 {
 		r.SplitOn = []int{
 			http.StatusBadRequest, http.StatusNotFound, http.StatusGone, http.StatusRequestEntityTooLarge,
 			http.StatusRequestURITooLong, http.StatusUnprocessableEntity,
