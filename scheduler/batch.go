@@ -74,7 +74,7 @@ func (s *Scheduler) joinForming(it *item, b *batch, now time.Time) bool {
 	}
 	s.addMember(b, it, now)
 	if !it.deadline.IsZero() {
-		if last := it.deadline.Add(-seconds(it.est.call + it.est.dev)); last.Before(b.until) {
+		if last := it.deadline.Add(-seconds(it.est.most())); last.Before(b.until) {
 			b.until = last
 		}
 	}
@@ -144,7 +144,7 @@ func (s *Scheduler) linger(leader *item, now time.Time) time.Duration {
 	}
 	d := min(k.Get(), seconds(leader.est.call/float64(max(1, s.opts.Workers.Get()))))
 	if !leader.deadline.IsZero() {
-		d = min(d, leader.deadline.Sub(now)-seconds(leader.est.call+leader.est.dev))
+		d = min(d, leader.deadline.Sub(now)-seconds(leader.est.most()))
 	}
 	if d <= 0 || leader.est.arrivals.read(now)*d.Seconds() < 1 {
 		return 0
@@ -300,7 +300,7 @@ func (c *call) end() {
 	}
 	s.inFlight--
 	for _, t := range c.tickets {
-		s.q.settle(t.class, t.flow, t.cost, d.Seconds()/float64(n), now)
+		s.q.settle(t.class, t.flow, t.cost, max(d.Seconds()/float64(n), minCost), now)
 	}
 	s.dispatch(now)
 }

@@ -49,6 +49,9 @@ func (e *estimate) addCut(d time.Duration) {
 // least is a time that a call hardly undercuts, in seconds.
 func (e *estimate) least() float64 { return max(0, e.call-e.dev) }
 
+// most is a time that a call seldom exceeds, in seconds.
+func (e *estimate) most() float64 { return e.call + max(2*e.dev, e.call/10) }
+
 // meterSpan is the time constant of a meter.
 const meterSpan = 2 * time.Second
 

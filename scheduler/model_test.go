@@ -91,7 +91,7 @@ func (m *model) push(it *modelItem, weight float64, now time.Time) {
 func (m *model) drop(it *modelItem, now time.Time) {
 	m.items = slices.DeleteFunc(m.items, func(o *modelItem) bool { return o == it })
 	if len(m.inClass(it.class)) == 0 {
-		m.credit[it.class] = 0
+		m.credit[it.class], m.newest[it.class] = 0, false
 	}
 	m.flow(it).idleSince = now
 }

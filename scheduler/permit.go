@@ -109,7 +109,7 @@ func (s *Scheduler) finish(t ticket, sample bool) {
 // release gives back the permit of a single call and settles its cost. The caller holds the lock.
 func (s *Scheduler) release(t ticket, d time.Duration, now time.Time) {
 	s.inFlight--
-	s.q.settle(t.class, t.flow, t.cost, d.Seconds(), now)
+	s.q.settle(t.class, t.flow, t.cost, max(d.Seconds(), minCost), now)
 }
 
 // hold is a permit kept for a call that our side has cancelled.

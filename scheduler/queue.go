@@ -100,6 +100,7 @@ func (q *queue) unlink(it *item, now time.Time) {
 	if c.all.n == 0 {
 		q.mask &^= 1 << it.class
 		c.credit, c.cost, c.weight = 0, 0, 0 // the sums lose their rounding errors, too
+		c.newest, c.codel = false, codel{}
 	}
 	if it.group != nil {
 		q.leave(it)

@@ -64,8 +64,10 @@ func (d *duel) step(op, a, b byte) {
 		d.limit = 1 + int(a)/2
 	case 14:
 		c := a % classes
-		d.m.newest[c] = b%2 == 0
-		d.q.classes[c].newest = d.m.newest[c]
+		if len(d.m.inClass(c)) > 0 {
+			d.m.newest[c] = b%2 == 0
+			d.q.classes[c].newest = d.m.newest[c]
+		}
 	case 15:
 		if p := d.any(a); p != nil && b%2 == 0 { // a batch takes it out of turn
 			d.take(p)
