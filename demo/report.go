@@ -1,14 +1,9 @@
 package demo
 
 import (
-	"cmp"
-	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -201,55 +196,4 @@ func percentile(sorted []time.Duration, q float64) time.Duration {
 	}
 	i := int(q*float64(len(sorted))+0.9999999) - 1
 	return sorted[min(max(i, 0), len(sorted)-1)]
-}
-
-// FetchCalls asks a stats page how many upstream calls there were: the demo API's /stats, or
-// Penstock's /v1/stats, whose upstreams are added up.
-func FetchCalls(ctx context.Context, hc *http.Client, statsURL string) (int64, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, statsURL, nil)
-	if err != nil {
-		return 0, err
-	}
-	resp, err := cmp.Or(hc, http.DefaultClient).Do(req)
-	if err != nil {
-		return 0, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s answered %s", statsURL, resp.Status)
-	}
-	var doc map[string]any
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 16<<20)).Decode(&doc); err != nil {
-		return 0, fmt.Errorf("%s is no statistics page: %w", statsURL, err)
-	}
-	if n, ok := doc["calls"].(float64); ok {
-		return int64(n), nil
-	}
-	if n, ok := sumCalls(doc["upstreams"]); ok {
-		return n, nil
-	}
-	return 0, errors.New(statsURL + " counts no calls")
-}
-
-// sumCalls adds up the member calls of each upstream, whether they come as a list or by name.
-func sumCalls(upstreams any) (int64, bool) {
-	var all []any
-	switch u := upstreams.(type) {
-	case []any:
-		all = u
-	case map[string]any:
-		all = slices.Collect(maps.Values(u))
-	default:
-		return 0, false
-	}
-	var sum int64
-	for _, one := range all {
-		m, _ := one.(map[string]any)
-		n, ok := m["calls"].(float64)
-		if !ok {
-			return 0, false
-		}
-		sum += int64(n)
-	}
-	return sum, true
 }
