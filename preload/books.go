@@ -41,12 +41,15 @@ type books struct {
 	precision                   float64 // of the last judgement
 	standingDown, trial         bool
 	dose                        int // what the trial may still issue
-	retryAt                     time.Time
-	rest                        time.Duration
+	// round counts stand-downs. What was issued before one says nothing about the trial after it.
+	round   int
+	retryAt time.Time
+	rest    time.Duration
 }
 
 // fate is a prefetch that is not settled.
 type fate struct {
+	round   int // the books' round when it was issued
 	fetched bool
 	ends    time.Time
 	bytes   int64
@@ -109,9 +112,9 @@ func (b *books) waste(bytes int64) {
 	b.wastedBytes += uint64(max(bytes, 0))
 }
 
-// wants reports whether a prefetch of key may make sense.
+// wants reports whether a prefetch of key may make sense and be booked.
 func (b *books) wants(key uint64, now time.Time) bool {
-	if b.outstanding.get(key) != nil {
+	if b.tokens < 1 || (b.standingDown && now.Before(b.retryAt)) || b.outstanding.get(key) != nil {
 		return false
 	}
 	if until := b.quiet.get(key); until != nil && now.Before(*until) {
@@ -136,7 +139,11 @@ func (b *books) issue(key uint64, now time.Time) bool {
 		b.dose--
 	}
 	b.issued++
-	*b.outstanding.add(key, func(_ uint64, f *fate) { b.waste(f.bytes) }) = fate{ends: now.Add(unknownLife)}
+	evicted := func(_ uint64, f *fate) {
+		b.waste(f.bytes)
+		b.judge(f.round, false, now)
+	}
+	*b.outstanding.add(key, evicted) = fate{round: b.round, ends: now.Add(unknownLife)}
 	return true
 }
 
@@ -183,17 +190,32 @@ func (b *books) fetched(key uint64, r fetchResult, now time.Time) {
 		if life <= 0 {
 			life = unknownLife
 		}
-		*f = fate{fetched: true, ends: now.Add(life), bytes: r.bytes}
+		f.fetched, f.ends, f.bytes = true, now.Add(life), r.bytes
 	}
 }
 
-// settle ends the following of a prefetch and judges the preloader's precision.
+// settle ends the following of a prefetch.
 func (b *books) settle(key uint64, good bool, now time.Time) {
+	f := b.outstanding.get(key)
+	if f == nil {
+		return
+	}
+	round := f.round
 	b.outstanding.remove(key)
-	b.recentSettledOf++
 	if good {
 		// The call would have been made anyway, so it cost nothing.
 		b.tokens = min(b.tokens+1, maxTokens)
+	}
+	b.judge(round, good, now)
+}
+
+// judge takes in the fate of a prefetch of a round, and judges the precision.
+func (b *books) judge(round int, good bool, now time.Time) {
+	if round != b.round {
+		return
+	}
+	b.recentSettledOf++
+	if good {
 		b.recentGood++
 	}
 	b.precision = b.recentGood / b.recentSettledOf
@@ -218,6 +240,7 @@ func (b *books) settle(key uint64, good bool, now time.Time) {
 func (b *books) standDown(now time.Time) {
 	b.rest = min(max(2*b.rest, firstRest), longestRest)
 	b.standingDown, b.trial = true, false
+	b.round++
 	b.retryAt = now.Add(b.rest)
 	b.recentGood, b.recentSettledOf = 0, 0
 }
