@@ -71,6 +71,8 @@ func deepFlow(data []byte) int {
 func yamlFault(err error, data []byte, file string) Fault {
 	m := yamlErrorLine.FindStringSubmatch(err.Error())
 	line, _ := strconv.Atoi(m[1])
+	// The scanner may be a line past the end when it notices.
+	line = min(line, lineAt(data, len(bytes.TrimRight(data, "\r\n"))))
 	problem := "not valid YAML: " + strings.TrimPrefix(err.Error(), m[0])
 	if lines := bytes.Split(data, []byte("\n")); strings.Contains(problem, "cannot start any token") {
 		for i := max(line-1, 0); i < min(line+1, len(lines)); i++ {
