@@ -31,7 +31,7 @@ var law = map[string][]string{
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
 		"tuner", "configs", "api", "web"},
-	"cmd/scheduler": {"app", "configs", "client", "api", "demo"},
+	"cmd/scheduler": {"app", "configs", "client", "demo", "request"},
 }
 
 // stdOnly are the folders that import nothing but the standard library and what law allows.

@@ -1,0 +1,278 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"penstock/api"
+	"penstock/cache"
+	"penstock/configs"
+	"penstock/knob"
+	"penstock/observe"
+	"penstock/preload"
+	"penstock/request"
+	"penstock/tuner"
+	"penstock/web"
+)
+
+// Options say where an App's configuration comes from and where it writes to.
+type Options struct {
+	// Config says where the configuration comes from; each reload loads it again.
+	Config configs.LoadOptions
+	// LogOutput takes the log; nil: standard error.
+	LogOutput io.Writer
+	// Version is shown by /healthz and the metrics.
+	Version string
+	// PollInterval is how often the content of the configuration file is looked at; a changed
+	// content that stays the same over two looks is loaded. 0: DefaultPollInterval, negative: never.
+	PollInterval time.Duration
+}
+
+// DefaultPollInterval is how often the configuration file is looked at.
+const DefaultPollInterval = 2 * time.Second
+
+// App is a running Penstock. Make it with New.
+type App struct {
+	o       Options
+	log     *slog.Logger
+	level   *slog.LevelVar
+	started time.Time
+
+	metrics *observe.Registry
+	window  *observe.Window
+	sampler *observe.Sampler
+	alerts  *observe.Alerts
+	knobs   *knob.Registry
+	cache   *cache.Cache
+	tuner   *tuner.Loop
+	preload *preload.Preloader
+
+	table   atomic.Pointer[table]
+	current atomic.Pointer[configs.Loaded]
+	reloads reloads
+	secrets atomic.Pointer[secrets]
+
+	data, admin *server
+	draining    atomic.Bool
+
+	background sync.WaitGroup
+	quit       context.CancelFunc
+	failed     chan error
+	stopOnce   sync.Once
+	stopErr    error
+}
+
+// New loads the configuration, builds everything and binds both listeners. Nothing runs yet: call
+// Start, and Stop in any case once New succeeded.
+func New(o Options) (*App, error) {
+	if o.LogOutput == nil {
+		o.LogOutput = os.Stderr
+	}
+	if o.PollInterval == 0 {
+		o.PollInterval = DefaultPollInterval
+	}
+	l, err := configs.Load(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	a := &App{
+		o: o, level: new(slog.LevelVar), started: time.Now(), failed: make(chan error, 2), quit: func() {},
+		metrics: observe.NewRegistry(), knobs: knob.NewRegistry(), window: observe.NewWindow(observe.WindowOptions{}),
+	}
+	a.log = newLogger(o.LogOutput, l.Config.Log.Format, a.level)
+	if err := a.build(l); err != nil {
+		a.close(context.Background())
+		return nil, err
+	}
+	return a, nil
+}
+
+func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
+	ho := &slog.HandlerOptions{Level: level}
+	if format == "json" {
+		return slog.New(observe.NewLogHandler(slog.NewJSONHandler(w, ho)))
+	}
+	return slog.New(observe.NewLogHandler(slog.NewTextHandler(w, ho)))
+}
+
+// build makes what lives as long as the process, and applies the first configuration by the same
+// way as a reload.
+func (a *App) build(l *configs.Loaded) error {
+	a.table.Store(&table{})
+	var err error
+	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
+		return err
+	}
+	plan, err := a.plan(l)
+	if err != nil {
+		return err
+	}
+	path := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
+	a.preload = preload.New(a.preloadOptions(l.Config), path)
+	a.tuner = tuner.New(a.tunerOptions())
+	if a.alerts, err = observe.NewAlerts(l.Config.Monitoring.Alerts, observe.DefaultAlertRules()...); err != nil {
+		return err
+	}
+	a.sampler = observe.NewSampler(observe.SamplerOptions{
+		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Retention: l.Config.Monitoring.Retention,
+		Facts: a.facts, OnSample: a.alerts.Observe,
+	})
+	plan.commit()
+	a.knobs.Subscribe(a.onKnobChange)
+	observe.RegisterProcess(a.metrics.Process(), a.started)
+	a.registerMetrics()
+	return a.bind(l.Config, path)
+}
+
+func (a *App) bind(c *configs.Config, path request.Doer) error {
+	data, err := api.NewData(a.dataOptions(path))
+	if err != nil {
+		return err
+	}
+	admin, err := api.NewAdmin(a.adminOptions())
+	if err != nil {
+		return err
+	}
+	serve := func(name, address string, h http.Handler) (*server, error) {
+		return listen(serverOptions{
+			name: name, address: address, handler: h, log: a.log, maxHeaderBytes: int(c.Server.MaxHeaderBytes),
+			readHeaderTimeout: c.Server.ReadHeaderTimeout, idleTimeout: c.Server.IdleTimeout,
+		})
+	}
+	if a.data, err = serve("server.listen", c.Server.Listen, data); err != nil {
+		return err
+	}
+	a.admin, err = serve("admin.listen", c.Admin.Listen, admin)
+	return err
+}
+
+// Start serves. It returns at once; Wait tells of listeners that failed.
+func (a *App) Start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	a.quit = cancel
+	for _, s := range []*server{a.data, a.admin} {
+		a.background.Go(s.serve)
+	}
+	a.sampler.Start()
+	a.tuner.Start()
+	if a.o.PollInterval > 0 && a.o.Config.Path != "" {
+		a.background.Go(func() { a.poll(ctx) })
+	}
+	c := a.current.Load().Config
+	a.log.Info("penstock serves", "version", a.o.Version, "data", a.DataAddr(), "admin", a.AdminAddr(),
+		"upstreams", slices.Sorted(maps.Keys(c.Upstreams)), "routes", len(c.Routes))
+	a.warnOpen(c)
+}
+
+// warnOpen says what an operator may not have meant.
+func (a *App) warnOpen(c *configs.Config) {
+	if !loopback(a.AdminAddr()) && c.Admin.Token.IsZero() {
+		a.log.Warn("the admin plane is open to the network without a token: set admin.token or listen on 127.0.0.1", "admin", a.AdminAddr())
+	}
+	if !loopback(a.DataAddr()) {
+		a.log.Warn("the data plane is open to the network and asks for no key: put something that authenticates in front of it", "data", a.DataAddr())
+	}
+}
+
+// DataAddr is the address of the data plane, with the port that was chosen.
+func (a *App) DataAddr() string { return a.data.addr() }
+
+// AdminAddr is the address of the admin plane, with the port that was chosen.
+func (a *App) AdminAddr() string { return a.admin.addr() }
+
+// Logger is the App's log.
+func (a *App) Logger() *slog.Logger { return a.log }
+
+// Failed gives the error of a listener that ended by itself.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop drains: readiness says 503, after server.drain_delay the data plane takes no more
+// connections, requests in flight and queued end, at most for server.drain_timeout or until ctx
+// ends; then everything is closed and saved. It returns an error if requests had to be cut.
+// Further calls wait for the first one and return its result.
+func (a *App) Stop(ctx context.Context) error {
+	a.stopOnce.Do(func() { a.stopErr = a.stop(ctx) })
+	return a.stopErr
+}
+
+func (a *App) stop(ctx context.Context) error {
+	c := a.current.Load().Config.Server
+	a.draining.Store(true)
+	a.log.Info("draining", "delay", c.DrainDelay, "timeout", c.DrainTimeout)
+	a.preload.Close()
+	a.tuner.Stop()
+	select {
+	case <-time.After(c.DrainDelay):
+	case <-ctx.Done():
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.DrainTimeout)
+	defer cancel()
+	err := a.data.drain(ctx)
+	for _, n := range a.table.Load().nodes {
+		if e := n.scheduler.Drain(ctx); e != nil && err == nil {
+			err = fmt.Errorf("upstream %s: %w", n.name, e)
+		}
+	}
+	err = errors.Join(err, a.close(ctx))
+	a.log.Info("stopped", "error", err)
+	return err
+}
+
+// close releases all that build made, in the order of the requests' way.
+func (a *App) close(ctx context.Context) error {
+	a.quit()
+	var err error
+	if a.preload != nil {
+		a.preload.Close()
+	}
+	if a.tuner != nil {
+		a.tuner.Stop()
+	}
+	if a.sampler != nil {
+		a.sampler.Stop()
+	}
+	if a.data != nil {
+		a.data.close()
+	}
+	if a.cache != nil {
+		err = a.cache.Close()
+	}
+	for _, n := range a.table.Load().nodes {
+		n.scheduler.Close()
+		n.client.Close()
+	}
+	if a.admin != nil {
+		a.admin.close()
+	}
+	a.knobs.Close()
+	a.background.Wait()
+	return err
+}
+
+func (a *App) cacheOptions(c *configs.Config) cache.Options {
+	o := cache.Options{
+		Enabled: c.Cache.Enabled, MaxEntries: c.Cache.MaxEntries, MaxBytes: int64(c.Cache.MaxBytes),
+		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
+		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
+		Scope: a.metrics.Process(), OnAccess: a.onAccess, Logger: a.log,
+	}
+	if c.Cache.Persist && c.DataDir != "" {
+		o.PersistPath = filepath.Join(c.DataDir, "cache.penstock")
+		o.PersistInterval = c.Cache.PersistInterval
+	}
+	return o
+}
+
+// page is the web page.
+func (a *App) page() http.Handler { return web.Handler(a.pageData) }

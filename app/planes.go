@@ -1,0 +1,136 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"penstock/api"
+	"penstock/cache"
+	"penstock/configs"
+	"penstock/request"
+	"penstock/tuner"
+)
+
+func (a *App) dataOptions(path request.Doer) api.DataOptions {
+	config := func() *configs.Config { return a.current.Load().Config }
+	return api.DataOptions{
+		Doer: path, Routes: a, Logger: a.log, Version: a.o.Version, Ready: a.Ready,
+		Limits: func() api.Limits {
+			c := config()
+			return api.Limits{
+				MaxBodyBytes: int64(c.Server.MaxBodyBytes), Chunk: c.Streaming.ChunkSize,
+				Parallel: c.Streaming.ParallelStages, BufferBytes: int(c.Streaming.Buffer),
+			}
+		},
+		TenantHeader:    func() string { return config().Tenants.Header },
+		DefaultDeadline: func() time.Duration { return config().Server.DefaultDeadline },
+		ServerTiming:    func() bool { return config().Server.ServerTiming },
+		Stats:           func() any { return a.Stats() },
+	}
+}
+
+func (a *App) adminOptions() api.AdminOptions {
+	config := func() *configs.Config { return a.current.Load().Config }
+	return api.AdminOptions{
+		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.tuner},
+		Limits:  func() any { return a.limits() },
+		Preload: func() any { return a.preload.Stats() },
+		Alerts:  func() any { return map[string]any{"enabled": a.alerts.On(), "alerts": a.alerts.Alerts()} },
+		Metrics: a.metrics.WritePrometheus, Page: a.page(),
+		Profiling: func() bool { return config().Profiling.Enabled },
+		Token:     func() string { return a.secrets.Load().adminToken },
+		ReadOnly:  func() bool { return config().Admin.ReadOnly },
+		Ready:     a.Ready, Logger: a.log, Version: a.o.Version,
+	}
+}
+
+// Ready reports whether new requests are welcome, and if not, why.
+func (a *App) Ready() (ok bool, why string) {
+	if a.draining.Load() {
+		return false, "the process is draining before it stops; send new requests to another instance"
+	}
+	return true, ""
+}
+
+// adminConfig is the configuration as the admin plane sees it.
+type adminConfig struct{ a *App }
+
+func (c adminConfig) Effective() api.ConfigView {
+	var v api.ConfigView
+	for _, e := range configs.Effective(c.a.current.Load()) {
+		v.Entries = append(v.Entries, api.ConfigEntry{
+			Key: e.Key, Value: e.Value, Source: string(e.Source), File: e.File, Line: e.Line,
+		})
+	}
+	if last := c.a.LastReload(); last != nil {
+		v.LastReload = &api.ReloadStatus{At: last.At, OK: last.Err == nil}
+		if last.Err != nil {
+			v.LastReload.Error, v.LastReload.Errors = last.Err.Error(), faultsOf(last.Err)
+		}
+	}
+	return v
+}
+
+func (c adminConfig) Diff(context.Context) ([]api.ConfigChange, error) {
+	return changesOf(c.a.Diff())
+}
+
+func (c adminConfig) Reload(context.Context) ([]api.ConfigChange, error) {
+	return changesOf(c.a.Reload("api"))
+}
+
+func changesOf(changes []configs.Change, err error) ([]api.ConfigChange, error) {
+	if err != nil {
+		return nil, &api.RejectedError{Detail: "the configuration is faulty; nothing was changed", Faults: faultsOf(err)}
+	}
+	out := make([]api.ConfigChange, 0, len(changes))
+	for _, c := range changes {
+		out = append(out, api.ConfigChange{Key: c.Key, From: c.From, To: c.To, RestartNeeded: c.RestartNeeded})
+	}
+	return out, nil
+}
+
+// faultsOf lists the faults of a configuration error one by one.
+func faultsOf(err error) []api.Fault {
+	if faults, ok := errors.AsType[*configs.Faults](err); ok {
+		out := make([]api.Fault, 0, len(faults.List))
+		for _, f := range faults.List {
+			detail := f.Problem
+			if f.Suggestion != "" {
+				detail += fmt.Sprintf(" (did you mean %q?)", f.Suggestion)
+			}
+			out = append(out, api.Fault{File: f.File, Line: f.Line, Key: f.Key, Detail: detail})
+		}
+		return out
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []api.Fault
+		for _, e := range joined.Unwrap() {
+			out = append(out, faultsOf(e)...)
+		}
+		return out
+	}
+	return []api.Fault{{Detail: err.Error()}}
+}
+
+// adminCache is the cache as the admin plane sees it.
+type adminCache struct{ a *App }
+
+func (c adminCache) Stats() any { return c.a.cache.Stats() }
+
+func (c adminCache) Purge(_ context.Context, p api.PurgeRequest) (int, error) {
+	n := c.a.cache.Purge(cache.PurgeRequest(p))
+	c.a.log.Info("cache purged", "key", p.Key, "prefix", p.Prefix, "route", p.Route, "upstream", p.Upstream, "all", p.All, "purged", n)
+	return n, nil
+}
+
+// adminDecisions is the ledger as the admin plane sees it.
+type adminDecisions struct{ loop *tuner.Loop }
+
+func (d adminDecisions) List(q api.DecisionQuery) any {
+	return d.loop.Decisions(tuner.Filter{Knob: q.Knob, Limit: q.Limit})
+}
+
+func (d adminDecisions) Get(id string) (any, bool) { return d.loop.Decision(id) }

@@ -1,0 +1,228 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"penstock/configs"
+)
+
+// reloads is the state of reloading.
+type reloads struct {
+	mu      sync.Mutex // serialises reloads
+	tried   string     // the fingerprint of the file as last tried
+	last    atomic.Pointer[ReloadStatus]
+	ok, bad atomic.Int64
+}
+
+// ReloadStatus is how the last reload ended.
+type ReloadStatus struct {
+	At time.Time
+	// Trigger is what asked for it: "signal", "api", "file changed".
+	Trigger string
+	// Err says why nothing was changed; nil: the reload succeeded. A faulty file gives a
+	// [*configs.Faults].
+	Err error
+	// Changes are the differences that it brought.
+	Changes []configs.Change
+}
+
+// LastReload tells how the last reload ended; nil if there was none.
+func (a *App) LastReload() *ReloadStatus { return a.reloads.last.Load() }
+
+// Reload loads the configuration anew and puts it in force, all or nothing. It returns what
+// changed; keys marked RestartNeeded keep their old effect until a restart. Reloads are serialised.
+func (a *App) Reload(trigger string) ([]configs.Change, error) {
+	a.reloads.mu.Lock()
+	defer a.reloads.mu.Unlock()
+	if a.draining.Load() {
+		return nil, errors.New("the process is shutting down; nothing was changed")
+	}
+	a.reloads.tried, _ = configs.Fingerprint(a.o.Config.Path)
+	changes, err := a.reload()
+	a.reloads.last.Store(&ReloadStatus{At: time.Now(), Trigger: trigger, Err: err, Changes: changes})
+	if err != nil {
+		a.reloads.bad.Add(1)
+		a.log.Error("reload failed: the configuration before stays in force", "trigger", trigger, "error", err)
+		return nil, err
+	}
+	a.reloads.ok.Add(1)
+	a.log.Info("reloaded", "trigger", trigger, "changes", len(changes))
+	for _, c := range changes {
+		a.log.Info("changed", "key", c.Key, "from", c.From, "to", c.To, "restart_needed", c.RestartNeeded)
+	}
+	return changes, nil
+}
+
+func (a *App) reload() ([]configs.Change, error) {
+	l, err := configs.Load(a.o.Config)
+	if err != nil {
+		return nil, err
+	}
+	changes := configs.Diff(a.current.Load(), l)
+	plan, err := a.plan(l)
+	if err != nil {
+		return nil, err
+	}
+	plan.commit()
+	return changes, nil
+}
+
+// Diff tells what a reload would change, and changes nothing.
+func (a *App) Diff() ([]configs.Change, error) {
+	l, err := configs.Load(a.o.Config)
+	if err != nil {
+		return nil, err
+	}
+	return configs.Diff(a.current.Load(), l), nil
+}
+
+// plan builds everything that a configuration needs, and changes nothing that is in force.
+type plan struct{ commit func() }
+
+func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
+	knobs, err := planKnobs(l)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := readSecrets(l)
+	if err != nil {
+		return nil, err
+	}
+	swapCache, err := a.cache.Prepare(a.cacheOptions(l.Config))
+	if err != nil {
+		return nil, err
+	}
+	forget, err := knobs.register(a.knobs)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			forget()
+		}
+	}()
+	t, err := newTable(l.Config, knobs.ttl(a.knobs))
+	if err != nil {
+		return nil, err
+	}
+	swapNodes, err := a.planNodes(l, t)
+	if err != nil {
+		return nil, err
+	}
+	return &plan{commit: func() {
+		if err := knobs.apply(a.knobs, l.Config.Tuning.Mode == "active"); err != nil {
+			a.log.Error("a knob did not take its value", "error", err) // planKnobs checked them all
+		}
+		_ = a.level.UnmarshalText([]byte(l.Config.Log.Level)) // configs checked it
+		a.secrets.Store(secrets)
+		swapCache()
+		swapNodes()
+		a.current.Store(l)
+		a.applySettings(l.Config)
+	}}, nil
+}
+
+// planNodes prepares the nodes of t: those that go on, those that are new, those that go.
+func (a *App) planNodes(l *configs.Loaded, t *table) (commit func(), err error) {
+	old := a.table.Load().nodes
+	t.nodes = make(map[string]*node, len(l.Config.Upstreams))
+	var commits []func()
+	var added []*node
+	var faults []error
+	for name := range l.Config.Upstreams {
+		o, err := a.nodeOptions(l, name)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		if n, ok := old[name]; ok {
+			c, err := n.prepare(o)
+			faults = append(faults, err)
+			commits = append(commits, c)
+			t.nodes[name] = n
+			continue
+		}
+		n, err := a.newNode(name, o)
+		if err != nil {
+			faults = append(faults, err)
+			continue
+		}
+		added = append(added, n)
+		t.nodes[name] = n
+	}
+	if err := errors.Join(faults...); err != nil {
+		for _, n := range added {
+			n.scheduler.Close()
+			n.client.Close()
+			a.metrics.DropUpstream(n.name)
+		}
+		return nil, err
+	}
+	return func() {
+		for _, c := range commits {
+			c()
+		}
+		a.table.Store(t)
+		for name, n := range old {
+			if t.nodes[name] == nil {
+				a.background.Go(func() { a.retire(n) })
+			}
+		}
+	}, nil
+}
+
+// retire ends the node of an upstream that is no longer configured.
+func (a *App) retire(n *node) {
+	ctx, cancel := context.WithTimeout(context.Background(), retireTimeout)
+	defer cancel()
+	if err := n.retire(ctx); err != nil {
+		a.log.Warn("calls to a removed upstream were cut", "upstream", n.name, "error", err)
+	}
+	if a.table.Load().nodes[n.name] == nil { // it may have come back meanwhile
+		a.metrics.DropUpstream(n.name)
+		a.window.Forget(n.name)
+	}
+}
+
+// poll looks at the file's content. A change must show twice, so that a file in the middle of a
+// write is not taken.
+func (a *App) poll(ctx context.Context) {
+	ticker := time.NewTicker(a.o.PollInterval)
+	defer ticker.Stop()
+	seen := ""
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		now, err := configs.Fingerprint(a.o.Config.Path)
+		if err != nil {
+			seen = "" // absent or empty: perhaps in the middle of being replaced
+			continue
+		}
+		a.reloads.mu.Lock()
+		tried := a.reloads.tried
+		a.reloads.mu.Unlock()
+		if now != tried && now == seen {
+			_, _ = a.Reload("file changed") // logged there
+		}
+		seen = now
+	}
+}
+
+// secrets are the secrets of the configuration in force.
+type secrets struct{ adminToken string }
+
+func readSecrets(l *configs.Loaded) (*secrets, error) {
+	token, err := l.Secret(l.Config.Admin.Token)
+	if err != nil {
+		return nil, fmt.Errorf("admin.token: %w", err)
+	}
+	return &secrets{adminToken: token}, nil
+}

@@ -1,0 +1,120 @@
+package app
+
+import (
+	"log/slog"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+
+	"penstock/cache"
+	"penstock/configs"
+	"penstock/knob"
+	"penstock/observe"
+	"penstock/preload"
+	"penstock/request"
+	"penstock/tuner"
+)
+
+// applySettings puts in force what stages take one by one and can't refuse. The first
+// configuration finds them made with these settings already.
+func (a *App) applySettings(c *configs.Config) {
+	mode, err := tuner.ParseMode(c.Tuning.Mode)
+	if err != nil {
+		a.log.Error("the tuning mode was not understood", "error", err) // configs checked it
+	}
+	a.tuner.SetMode(mode)
+	a.tuner.SetInterval(c.Tuning.Interval)
+	targets := make([]tuner.Target, 0, len(c.Upstreams))
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		targets = append(targets, tuner.Target{Upstream: name, Workers: "workers." + name})
+	}
+	a.tuner.SetTargets(targets)
+	a.alerts.SetOn(c.Monitoring.Alerts)
+	a.sampler.Apply(c.Monitoring.SamplingInterval, c.Monitoring.Retention)
+}
+
+func (a *App) tunerOptions() tuner.Options {
+	return tuner.Options{Knobs: a.knobs, Signals: a.window, Scope: a.metrics.Process(), Log: a.log}
+}
+
+func (a *App) preloadOptions(c *configs.Config) preload.Options {
+	return preload.Options{
+		Enabled: knob.Bool{Knob: a.mustKnob("preload.enabled")}, Threshold: a.floatKnob("preload.threshold"),
+		MaxItems: c.Preload.MaxItems, Scope: a.metrics.Process(),
+	}
+}
+
+// onAccess shows the preloader what the cache was asked.
+func (a *App) onAccess(x cache.Access) {
+	if x.Prefetch {
+		return
+	}
+	a.preload.Observe(preload.Access{Request: x.Request, Cache: request.CacheStatus{Hit: x.Hit}})
+}
+
+// onKnobChange tells the schedulers, and writes an operator's change into the ledger.
+func (a *App) onKnobChange(c knob.Change) {
+	for _, n := range a.table.Load().nodes {
+		n.scheduler.Kick()
+	}
+	rule := "unpin"
+	switch c.Source {
+	case knob.SourceTuner:
+		return // the tuner writes its own
+	case knob.SourcePin:
+		rule = "pin"
+	}
+	a.tuner.Record(tuner.Decision{
+		Time: c.At, Knob: c.Knob, From: c.From, To: c.To, Rule: rule, Reason: c.Why, Author: "operator",
+	})
+	a.log.Info("knob changed", slog.String("knob", c.Knob), slog.Float64("from", c.From), slog.Float64("to", c.To),
+		slog.String("source", string(c.Source)), slog.String("why", c.Why))
+}
+
+// facts are the numbers for alerts that no window measures.
+func (a *App) facts() []observe.Fact {
+	f := []observe.Fact{{Signal: "reload_failed", Value: truth(a.lastReloadFailed())}}
+	for name, n := range a.table.Load().nodes {
+		st := n.client.State()
+		f = append(f,
+			observe.Fact{Signal: "breaker_open", Upstream: name, Value: truth(breakerName(st) == "open")},
+			observe.Fact{Signal: "connections", Upstream: name, Value: float64(st.Connections)})
+	}
+	return f
+}
+
+func (a *App) lastReloadFailed() bool {
+	last := a.LastReload()
+	return last != nil && last.Err != nil
+}
+
+func (a *App) registerMetrics() {
+	s := a.metrics.Process()
+	s.Help("penstock_config_reloads_total", "Reloads of the configuration, by result.")
+	s.With("result", "ok").CounterFunc("penstock_config_reloads_total", func() float64 { return float64(a.reloads.ok.Load()) })
+	s.With("result", "failed").CounterFunc("penstock_config_reloads_total", func() float64 { return float64(a.reloads.bad.Load()) })
+	s.Help("penstock_config_last_reload_successful", "1 unless the last reload failed.")
+	s.Gauge("penstock_config_last_reload_successful", func() float64 { return truth(!a.lastReloadFailed()) })
+	s.Help("penstock_ready", "1 while new requests are welcome.")
+	s.Gauge("penstock_ready", func() float64 { return truth(!a.draining.Load()) })
+	s.Help("penstock_build_info", "Always 1; the label says the version.")
+	s.With("version", a.o.Version).Gauge("penstock_build_info", func() float64 { return 1 })
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// loopback reports whether a host:port is reachable from this machine only.
+func loopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback() || host == "localhost"
+}
