@@ -85,7 +85,7 @@ func (m *malformed) Error() string { return m.detail }
 
 // newCodec returns the codec of a validated rule with its defaults filled in.
 func newCodec(r Rule) codec {
-	base := base{rule: r, answer: newSplitter(r)}
+	base := base{rule: r, answer: newSplitter(r), vary: r.varying()}
 	switch r.Form {
 	case FormQuery:
 		return queryCodec{base}
@@ -107,6 +107,7 @@ func newCodec(r Rule) codec {
 type base struct {
 	rule   Rule
 	answer splitter
+	vary   map[string]bool
 }
 
 func (base) own(o outcome, _ item) []byte { return o.body }
@@ -178,6 +179,16 @@ func writeArray(items []item) []byte {
 		b = append(b, it.raw...)
 	}
 	return append(b, ']')
+}
+
+// varying are the params that may differ between members; none for a form that reads bodies.
+func (r Rule) varying() map[string]bool {
+	vary := make(map[string]bool)
+	if r.Param != "" {
+		vary[r.Param] = true
+		namedIn(r.Item, vary)
+	}
+	return vary
 }
 
 // bodyless reports whether the call has no body.

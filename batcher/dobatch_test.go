@@ -303,13 +303,39 @@ func TestMembersThatDoNotFitTogetherAreKeptApart(t *testing.T) {
 func TestIDsThatLookAlikeButDifferDoNotMeetInOneCall(t *testing.T) {
 	route := compiled(t, request.Route{Path: "/film", Query: map[string]string{"id": "{id}", "lang": "{lang}"}})
 	r := Rule{Form: FormJSONArray, Param: "id", Path: "/many", Item: map[string]any{"id": "{id}", "lang": "{lang}"}}
-	b := newBatcher(t, over(echoItems()), route, r)
+	next := over(echoItems())
+	b := newBatcher(t, next, route, r)
 	members := []*request.Request{
 		build(t, route, "id", "1", "lang", "en"), build(t, route, "id", "2", "lang", "en"),
 		build(t, route, "id", "1", "lang", "fr"), build(t, route, "id", "2", "lang", "fr"),
 	}
 	expect(t, texts(t, b.DoBatch(context.Background(), members)),
 		`200 {"id":"1","lang":"en"}`, `200 {"id":"2","lang":"en"}`, `200 {"id":"1","lang":"fr"}`, `200 {"id":"2","lang":"fr"}`)
+	if n := len(next.made()); n != 2 {
+		t.Errorf("%d calls, want 2", n)
+	}
+}
+
+func TestParamsOfTheItemMayDifferWithinOneCall(t *testing.T) {
+	route := compiled(t, request.Route{Path: "/film", Query: map[string]string{"id": "{id}", "lang": "{lang}"}})
+	r := Rule{Form: FormJSONArray, Param: "id", Path: "/many", Item: map[string]any{"id": "{id}", "lang": "{lang}"}}
+	next := over(echoItems())
+	members := []*request.Request{build(t, route, "id", "1", "lang", "en"), build(t, route, "id", "2", "lang", "fr")}
+	expect(t, texts(t, newBatcher(t, next, route, r).DoBatch(context.Background(), members)), `200 {"id":"1","lang":"en"}`, `200 {"id":"2","lang":"fr"}`)
+	if calls := next.made(); len(calls) != 1 || calls[0].RawQuery != "" {
+		t.Errorf("%d calls, the first with the query %q", len(calls), calls[0].RawQuery)
+	}
+}
+
+func TestTheCallHasNoDeadlineIfAMemberHasNone(t *testing.T) {
+	route := filmRoute(t)
+	next := answers(200, `[]`)
+	members := films(t, route, "1", "2", "3")
+	members[0].Deadline, members[2].Deadline = time.Unix(20, 0), time.Unix(40, 0)
+	newBatcher(t, next, route, queryRule).DoBatch(context.Background(), members)
+	if d := next.made()[0].Deadline; !d.IsZero() {
+		t.Errorf("the call's deadline is %v", d)
+	}
 }
 
 func TestApplyWhileQueuedSendsMembersAlone(t *testing.T) {

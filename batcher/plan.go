@@ -30,9 +30,7 @@ type compiledRule struct {
 
 func compile(r Rule, m *routeMetrics) *compiledRule {
 	r = r.withDefaults()
-	c := &compiledRule{Rule: r, codec: newCodec(r), vary: make(map[string]bool), ignore: make(map[string]bool), metrics: m}
-	namedIn(r.Item, c.vary)
-	c.vary[r.Param] = true
+	c := &compiledRule{Rule: r, codec: newCodec(r), vary: r.varying(), ignore: make(map[string]bool), metrics: m}
 	for _, h := range r.IgnoreHeaders {
 		c.ignore[http.CanonicalHeaderKey(h)] = true
 	}

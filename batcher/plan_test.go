@@ -96,6 +96,18 @@ func TestRequestsThatCanNotShareAnAnswerTravelAlone(t *testing.T) {
 	}
 }
 
+func TestPathFormLeavesOutIDsThatWouldBeSplitOrLeaveThePath(t *testing.T) {
+	route := filmRoute(t)
+	b := newBatcher(t, nil, route, Rule{Form: FormPath, Param: "id", Separator: "|"})
+	for id, batches := range map[string]bool{"a,b": true, "a|b": false, "..": false, ".": false, "a/b": true} {
+		m := build(t, route, "id", "x")
+		m.Params["id"] = id
+		if got := b.Plan(m).Group != ""; got != batches {
+			t.Errorf("%q: batched is %v", id, got)
+		}
+	}
+}
+
 func TestBodiesThatReachOverTheirPlaceTravelAlone(t *testing.T) {
 	bodies := map[Form][]string{
 		FormGraphQL: {``, `[]`, `{"query":"a"},{"query":"b"}`, `{"query":"a"`, `"x"`, `{}]`, strings.Repeat(`{"a":`, 20000)},

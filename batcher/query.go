@@ -6,8 +6,8 @@ import (
 	"penstock/request"
 )
 
-// query is the query of the batch call: the member's own, less what carries the id, and the
-// rule's.
+// query is the query of the batch call: the member's own, less what differs between members, and
+// the rule's.
 func (b base) query(r *request.Request) (string, bool) {
 	if r.RawQuery == "" && len(b.rule.Query) == 0 {
 		return "", true
@@ -16,9 +16,9 @@ func (b base) query(r *request.Request) (string, bool) {
 	if err != nil {
 		return "", false
 	}
-	if b.rule.Param != "" {
-		for name, t := range r.Route.Query {
-			if names(t, b.rule.Param) {
+	for name, t := range r.Route.Query {
+		for param := range b.vary {
+			if names(t, param) {
 				delete(values, name)
 			}
 		}
