@@ -89,6 +89,13 @@ func (b *buffer) finish(err error, trailer http.Header) {
 	b.mu.Unlock()
 }
 
+// ended reports whether finish was called.
+func (b *buffer) ended() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.done
+}
+
 // wake is called with mu held.
 func (b *buffer) wake() {
 	close(b.grown)

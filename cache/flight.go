@@ -164,6 +164,9 @@ func (f *flight) leave(w *waiter) {
 // runsOn reports whether the call goes on without waiters.
 func (f *flight) runsOn() bool {
 	if f.answered() {
+		if f.buf != nil && f.buf.ended() {
+			return true // the upstream has done its work; what is left is to store it
+		}
 		// A stream of events has no end to run to.
 		return !f.req.Route.Cancels(f.req.Method) && (f.response == nil || !eventStream(f.response.Header))
 	}

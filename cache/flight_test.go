@@ -398,6 +398,7 @@ func TestBrokenBodyFailsAllReadersAndIsNotStored(t *testing.T) {
 			close(done)
 		}()
 		s := <-scripts
+		synctest.Wait() // all have joined
 		s.parts <- "half"
 		close(s.parts)
 		<-done

@@ -73,7 +73,7 @@ func judgeTTL(q question, status int, v verdict) verdict {
 	}
 	// The route's TTL counts from the arrival, however old the answer was by then.
 	if v.lifetime > 0 {
-		v.lifetime += v.age
+		v.lifetime = min(v.lifetime+v.age, maxDelta)
 	}
 	v.staleWhileRevalidate, v.staleIfError = q.policy.StaleWhileRevalidate, q.policy.StaleIfError
 	v.store = v.lifetime > 0 && !q.noStore && q.method != http.MethodHead
