@@ -25,7 +25,12 @@ type class struct {
 	// newest: each tenant's newest request goes first, because the standing queue is so old
 	// that its head is likely to have given up.
 	newest bool
+	turn   uint8 // counts what is served
 }
+
+// oldestTurns: even newest first, one turn in so many is the oldest's. Without it, one that set no
+// deadline and never gives up could wait for ever under a steady overload.
+const oldestTurns = 4
 
 // head is the request that the class would serve next, nil if none.
 func (c *class) head() *item {
@@ -33,7 +38,7 @@ func (c *class) head() *item {
 	if f == nil {
 		return nil
 	}
-	if c.newest {
+	if c.newest && c.turn%oldestTurns != 0 {
 		return f.items.tail
 	}
 	return f.items.head

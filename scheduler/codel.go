@@ -11,7 +11,7 @@ const (
 	codelMinTarget   = 5 * time.Millisecond
 	codelMinInterval = 100 * time.Millisecond
 	// codelTargetTrips and codelIntervalTrips scale them to the upstream's round trip.
-	codelTargetTrips   = 2
+	codelTargetTrips   = 4
 	codelIntervalTrips = 10
 )
 

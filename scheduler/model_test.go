@@ -15,6 +15,7 @@ type model struct {
 	vtime  [classes]float64
 	credit [classes]float64
 	newest [classes]bool
+	turns  [classes]int
 	order  int // of arrival in a flow
 	seq    int // of activation of flows
 }
@@ -112,7 +113,7 @@ func (m *model) head(c uint8) *modelItem {
 	return slices.MinFunc(in, func(a, b *modelItem) int {
 		fa, fb := m.flow(a), m.flow(b)
 		byAge := cmp.Compare(a.order, b.order)
-		if m.newest[c] {
+		if m.newest[c] && m.turns[c]%4 != 0 {
 			byAge = -byAge
 		}
 		return cmp.Or(cmp.Compare(fa.start, fb.start), cmp.Compare(fa.seq, fb.seq), byAge)
@@ -143,6 +144,7 @@ func (m *model) take(it *modelItem, now time.Time) {
 	if h := m.head(it.class); h.tenant == it.tenant {
 		m.vtime[it.class] = max(m.vtime[it.class], f.start)
 	}
+	m.turns[it.class]++
 	f.start += it.cost / f.weight
 	f.inFlight++
 	if it.class != backgroundClass {

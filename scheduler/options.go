@@ -89,7 +89,7 @@ type Options struct {
 	// not at all. It waits less if that is predicted not to pay.
 	BatchLinger knob.Duration
 	// CoDelTarget is the age of the oldest request of an urgency above which it counts as
-	// overloaded; zero: twice the upstream's mean service time, at least 5 ms.
+	// overloaded; zero: four times the upstream's mean service time, at least 5 ms.
 	CoDelTarget knob.Duration
 	// Scope takes the metrics; nil: nobody sees them.
 	Scope *observe.Scope

@@ -23,7 +23,8 @@ const (
 //     goes first. So a class that is never empty gets at least its share.
 //   - Inside a class, start-time fair queueing between tenants (Goyal, Vin and Cheng 1996): the
 //     tenant with the least start tag is served, and its tag moves on by cost/weight.
-//   - Inside a tenant, oldest first, or newest first while the class is overloaded.
+//   - Inside a tenant, oldest first; while the class is overloaded, newest first for three turns
+//     of four.
 type queue struct {
 	share   float64 // guaranteed to each class, 0..1/8
 	mask    uint16  // bit c: class c has something queued
@@ -146,6 +147,7 @@ func (q *queue) next() *item {
 // members of a batch are taken out of turn. The flow is kept until settle.
 func (q *queue) take(it *item, now time.Time) {
 	c, f := &q.classes[it.class], it.flow
+	c.turn++
 	if c.order.top() == f {
 		c.vtime = max(c.vtime, f.start)
 	}

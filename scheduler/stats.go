@@ -3,6 +3,7 @@ package scheduler
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	vm "github.com/VictoriaMetrics/metrics"
@@ -52,6 +53,20 @@ func (b *bindings) settle(now time.Time) {
 	}
 	b.shares[b.now] += 1 - keep
 	b.since = now
+}
+
+// share is the share of the recent time that a limit was binding; boundRate stands for all rate
+// windows together.
+func (b *bindings) share(limit int, now time.Time) float64 {
+	b.settle(now)
+	if limit < boundRate {
+		return b.shares[limit]
+	}
+	sum := 0.0
+	for _, x := range b.shares[boundRate:] {
+		sum += x
+	}
+	return sum
 }
 
 // Counts are totals since the scheduler was made.
@@ -215,6 +230,10 @@ func newMetrics(s *Scheduler, scope *observe.Scope) *metrics {
 	scope.Gauge("penstock_permits", func() float64 { return float64(s.options.Load().Workers.Get()) })
 	scope.Gauge("penstock_in_flight", locked(func() float64 { return float64(s.inFlight) }))
 	scope.Gauge("penstock_permits_held", locked(func() float64 { return float64(len(s.held)) }))
+	for _, limit := range []int{boundNothing, boundPermits, boundRate} {
+		name := strings.TrimSuffix(bindingName(limit), " 0")
+		scope.With("limit", name).Gauge("penstock_binding_ratio", locked(func() float64 { return s.binding.share(limit, time.Now()) }))
+	}
 	return m
 }
 
