@@ -33,6 +33,9 @@ func TestMissingMemberGets404OfItsOwn(t *testing.T) {
 	if ct := results[1].Response.Header.Get("Content-Type"); ct != "application/problem+json" {
 		t.Errorf("the missing member's content type is %q", ct)
 	}
+	if cc := results[1].Response.Header.Get("Cache-Control"); cc != "max-age=5" {
+		t.Errorf("that the member is missing may be kept as long as the rest, but it says %q", cc)
+	}
 	got := texts(t, results)
 	if got[0] != `200 {"id":"1"}` || !strings.HasPrefix(got[1], `404 {"type":"urn:penstock:problem:not-found"`) {
 		t.Errorf("got %q", got)
@@ -184,6 +187,17 @@ func TestTooLargeAnswerIsAskedInHalves(t *testing.T) {
 	b := New(Options{Enabled: true, Rules: map[string]Rule{"film": queryRule}, MaxAnswerBytes: 50}, next)
 	got := texts(t, b.DoBatch(context.Background(), films(t, route, "1", "2")))
 	expect(t, got, "200 lone /films/1? ", "200 lone /films/2? ")
+}
+
+func TestTooLargeAnswerIsNotAskedAgainWhereThatMayDoHarm(t *testing.T) {
+	route := compiled(t, request.Route{Path: "/graphql", Method: "POST"})
+	next := answers(200, `[`+strings.Repeat(" ", 100)+`]`)
+	b := New(Options{Enabled: true, Rules: map[string]Rule{"film": {Form: FormGraphQL}}, MaxAnswerBytes: 50}, next)
+	got := texts(t, b.DoBatch(context.Background(), posts(t, route, `{"query":"mutation{a}"}`, `{"query":"mutation{b}"}`)))
+	expect(t, got, "error answer-too-large", "error answer-too-large")
+	if n := len(next.made()); n != 1 {
+		t.Errorf("%d calls, want 1", n)
+	}
 }
 
 func TestEndedContextStopsHalving(t *testing.T) {
