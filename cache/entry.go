@@ -22,7 +22,7 @@ const (
 
 	// entryOverhead and fieldOverhead are what an entry and a header field cost in memory besides
 	// their bytes: the store's node and its share of the table, entry, record, map and slices.
-	entryOverhead = 640
+	entryOverhead = 320
 	fieldOverhead = 96
 )
 
