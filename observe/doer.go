@@ -3,6 +3,7 @@ package observe
 import (
 	"context"
 	"errors"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,9 @@ type DoerOptions struct {
 // where outcome is the class of the answer's status ("2xx") or the name of the problem, and result is
 // "hit", "stale", "coalesced", "miss" or "bypass".
 //
-// An answer held in memory ([request.Body]) is passed on as it is, so that it can still write itself,
+// Background requests pass unmeasured: they are Penstock's own, and nobody waits for them.
+//
+// An answer held in memory ([request.Body]), or none at all ([http.NoBody]), is passed on as it is, so that it can still write itself,
 // and counts as done on return. Any other answer's body is wrapped, and the request lasts until
 // that body ended or was closed.
 func Doer(next request.Doer, o DoerOptions) request.Doer {
@@ -68,6 +71,9 @@ type measure struct {
 }
 
 func (m *measure) Do(ctx context.Context, r *request.Request) (*request.Response, error) {
+	if r.Background {
+		return m.next.Do(ctx, r)
+	}
 	t := m.meter(r.Route)
 	start := time.Now()
 	t.inFlight.Add(1)
@@ -86,9 +92,15 @@ func (m *measure) Do(ctx context.Context, r *request.Request) (*request.Response
 		return nil, err
 	}
 	result := cacheResultOf(&answer.Cache)
-	if b, inMemory := answer.Body.(*request.Body); inMemory {
+	switch b := answer.Body.(type) {
+	case *request.Body:
 		m.finish(t, start, statusClass(answer.Status), result, int64(b.Len()))
 		return answer, nil
+	default:
+		if b == http.NoBody {
+			m.finish(t, start, statusClass(answer.Status), result, 0)
+			return answer, nil
+		}
 	}
 	answer.Body = newMeasuredBody(answer, bodyLength(r.Method, answer), func(outcome string, bytes int64) {
 		m.finish(t, start, outcome, result, bytes)

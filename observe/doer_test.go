@@ -138,6 +138,7 @@ func TestHowAStreamEndsIsItsOutcome(t *testing.T) {
 		"closed early":              {plain(strings.NewReader("ab"), 2), closeOnly, "client-closed"},
 		"all announced bytes read":  {plain(strings.NewReader("ab"), 2), func(b io.ReadCloser) { _, _ = io.ReadFull(b, make([]byte, 2)); b.Close() }, "2xx"},
 		"empty and closed":          {plain(strings.NewReader(""), 0), closeOnly, "2xx"},
+		"304 in a body of its own":  {&request.Response{Status: 304, Body: &streamed{Reader: strings.NewReader("")}, ContentLength: 10}, closeOnly, "3xx"},
 		"304 with a length":         {&request.Response{Status: 304, Body: http.NoBody, ContentLength: 10}, closeOnly, "3xx"},
 		"broken by the upstream":    {plain(failingReader{errors.New("reset")}, -1), read, "upstream-invalid"},
 		"too large":                 {plain(failingReader{request.AnswerTooLarge(5)}, -1), read, "answer-too-large"},
@@ -188,6 +189,18 @@ func TestAnErrorIsCountedByItsProblem(t *testing.T) {
 		if r := s.window.Signals(time.Minute).Total.Requests; r.Errors != c.failed {
 			t.Errorf("%s: %d errors, want %d", c.want, r.Errors, c.failed)
 		}
+	}
+}
+
+func TestBackgroundRequestsAreNotMeasured(t *testing.T) {
+	s := newStage(func(context.Context, *request.Request) (*request.Response, error) {
+		return memory(200, "x", request.CacheStatus{}), nil
+	})
+	if _, err := s.doer.Do(context.Background(), &request.Request{Route: s.route, Background: true}); err != nil {
+		t.Fatal(err)
+	}
+	if p := expose(t, s.registry); len(p.samples) != 0 || len(s.window.Signals(time.Minute).Routes) != 0 {
+		t.Errorf("a prefetch was measured: %v", p.samples)
 	}
 }
 

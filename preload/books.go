@@ -28,7 +28,8 @@ const (
 // books follow each prefetch to its fate, and say how many more there may be. Not safe for concurrent
 // use.
 type books struct {
-	ratio, minPrecision float64
+	ratio        float64
+	minPrecision func() float64
 
 	outstanding *clockTable[fate]
 	quiet       *clockTable[time.Time] // until when a key needs no prefetch
@@ -65,10 +66,21 @@ type fetchResult struct {
 }
 
 func newBooks(o Options) *books {
-	size := min(o.MaxItems, maxOutstanding)
-	return &books{
-		ratio: o.BudgetRatio, minPrecision: o.MinPrecision, tokens: firstTokens,
-		outstanding: newClockTable[fate](size), quiet: newClockTable[time.Time](size),
+	b := &books{ratio: o.BudgetRatio, minPrecision: o.minPrecision, tokens: firstTokens}
+	b.resize(o.MaxItems)
+	return b
+}
+
+// resize empties the tables and bounds them anew.
+func (b *books) resize(size int) {
+	size = min(size, maxOutstanding)
+	if b.outstanding != nil {
+		b.wasted += uint64(b.outstanding.len())
+	}
+	b.outstanding, b.quiet = newClockTable[fate](size), newClockTable[time.Time](size)
+	b.sweepAt = 0
+	if b.trial {
+		b.dose = trialSettled
 	}
 }
 
@@ -226,7 +238,7 @@ func (b *books) judge(round int, good bool, now time.Time) {
 	if b.recentSettledOf < need {
 		return
 	}
-	if b.precision < b.minPrecision {
+	if b.precision < b.minPrecision() {
 		b.standDown(now)
 		return
 	}

@@ -76,7 +76,7 @@ func TestItStandsDownWhenTooFewAreUsedAndTriesAgain(t *testing.T) {
 
 func TestTheBudgetBoundsWhatIsWasted(t *testing.T) {
 	b := testBooks()
-	b.minPrecision = 0.0001 // no standing down
+	b.minPrecision = func() float64 { return 0 } // no standing down
 	now := time.Unix(1000, 0)
 	const accesses = 2000
 	for i := range accesses {

@@ -13,12 +13,11 @@ import (
 
 // Defaults and bounds.
 const (
-	DefaultMaxItems     = 10_000
-	DefaultThreshold    = 0.5
-	DefaultConcurrency  = 2
-	DefaultBudgetRatio  = 0.10
-	DefaultMinPrecision = 0.5
-	DefaultTimeout      = 30 * time.Second
+	DefaultMaxItems    = 10_000
+	DefaultThreshold   = 0.5
+	DefaultConcurrency = 2
+	DefaultBudgetRatio = 0.10
+	DefaultTimeout     = 30 * time.Second
 
 	minMaxItems = 16
 	maxMaxItems = 1_000_000
@@ -41,8 +40,8 @@ type Options struct {
 	// BudgetRatio is the most wasted prefetches for each observed request, default 0.10: each prefetch
 	// takes from the budget, and gives back when it is used. Up to ten may be saved up.
 	BudgetRatio float64
-	// MinPrecision is the share of prefetches that must turn out to be used, default 0.5; below it the
-	// preloader stands down.
+	// MinPrecision is the share, 0..1, of prefetches that must turn out to be used; below it the
+	// preloader stands down. Default: 0.8 times the Threshold, since that is what the threshold promises.
 	MinPrecision float64
 	// Timeout bounds one prefetch, default 30 s.
 	Timeout time.Duration
@@ -51,10 +50,7 @@ type Options struct {
 }
 
 func (o *Options) ensureDefaults() {
-	if o.MaxItems == 0 {
-		o.MaxItems = DefaultMaxItems
-	}
-	o.MaxItems = min(max(o.MaxItems, minMaxItems), maxMaxItems)
+	o.MaxItems = boundedItems(o.MaxItems)
 	if o.Enabled.Knob == nil {
 		o.Enabled = knob.FixedBool(true)
 	}
@@ -67,15 +63,27 @@ func (o *Options) ensureDefaults() {
 	if o.BudgetRatio <= 0 {
 		o.BudgetRatio = DefaultBudgetRatio
 	}
-	if o.MinPrecision <= 0 {
-		o.MinPrecision = DefaultMinPrecision
-	}
 	if o.Timeout <= 0 {
 		o.Timeout = DefaultTimeout
 	}
 	if o.Scope == nil {
 		o.Scope = observe.Discard()
 	}
+}
+
+func boundedItems(n int) int {
+	if n == 0 {
+		n = DefaultMaxItems
+	}
+	return min(max(n, minMaxItems), maxMaxItems)
+}
+
+// minPrecision is what the books judge by now.
+func (o *Options) minPrecision() float64 {
+	if o.MinPrecision > 0 {
+		return o.MinPrecision
+	}
+	return 0.8 * o.Threshold.Get()
 }
 
 // Access is one request that a client made.
@@ -145,6 +153,20 @@ func New(o Options, do request.Doer) *Preloader {
 func (p *Preloader) Close() {
 	p.cancel()
 	p.done.Wait()
+}
+
+// SetMaxItems changes MaxItems while the preloader runs. A different number drops what was learned and
+// stops the following of prefetches without a fate yet, which count as wasted.
+func (p *Preloader) SetMaxItems(n int) {
+	n = boundedItems(n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n == p.model.followers.size {
+		return
+	}
+	p.model = newModel(n)
+	p.books.resize(n)
+	p.known.resize(n)
 }
 
 // Observe takes an access. It never blocks.

@@ -331,6 +331,28 @@ func TestAFloodDoesNotSweepOutWhatIsInUse(t *testing.T) {
 	})
 }
 
+func TestTheSizeOfTheTablesChangesLive(t *testing.T) {
+	inBubble(t, Options{}, func(b *bed) {
+		for i := range 1000 {
+			b.Observe(Access{Request: get(fmt.Sprint(i)), Client: fmt.Sprint("c", i)})
+		}
+		synctest.Wait()
+		b.SetMaxItems(20)
+		for i := range 1000 {
+			b.Observe(Access{Request: get(fmt.Sprint(i)), Client: fmt.Sprint("c", i%5)})
+		}
+		synctest.Wait()
+		if s := b.Stats(); s.Keys > 20 || s.Sessions > 20 || s.Requests > 20 || s.Keys == 0 {
+			t.Errorf("the tables hold %+v", s)
+		}
+		keys := b.Stats().Keys
+		b.SetMaxItems(20)
+		if s := b.Stats(); s.Keys != keys {
+			t.Error("the same size again dropped what was learned")
+		}
+	})
+}
+
 func TestItsMetricsAreItsBooks(t *testing.T) {
 	registry := observe.NewRegistry()
 	inBubble(t, Options{Scope: registry.Process()}, func(b *bed) {

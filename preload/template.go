@@ -43,6 +43,12 @@ func newTemplates(size int) templates {
 	return templates{table: newClockTable[*request.Request](size)}
 }
 
+func (t *templates) resize(size int) {
+	t.mu.Lock()
+	t.table = newClockTable[*request.Request](size)
+	t.mu.Unlock()
+}
+
 func (t *templates) len() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
