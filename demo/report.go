@@ -178,7 +178,7 @@ func (t *tally) report(elapsed time.Duration, s sentRows) *Report {
 		P99: percentile(t.latencies, 0.99), Max: percentile(t.latencies, 1),
 	}
 	if s.rows > 0 {
-		r.Ceiling = 1 - float64(len(s.keys))/float64(s.rows)
+		r.Ceiling = float64(s.rows-len(s.keys)) / float64(s.rows)
 	}
 	if span := s.last.Sub(s.first).Seconds(); span > 0 {
 		r.Offered = float64(s.rows) / span
