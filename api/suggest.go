@@ -5,7 +5,7 @@ func closest(name string, candidates []string) string {
 	if len(name) > 64 {
 		return ""
 	}
-	best, at := "", 1+max(1, len(name)/3)
+	best, at := "", 1+max(1, (len(name)+1)/3)
 	for _, c := range candidates {
 		if n := editDistance(name, c); n < at {
 			best, at = c, n
