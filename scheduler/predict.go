@@ -95,12 +95,26 @@ func (s *Scheduler) late(it *item, now time.Time) bool {
 	if it.deadline.IsZero() {
 		return false
 	}
-	left := it.deadline.Sub(now) - seconds(it.est.least())
-	return s.predict(it.class, s.ahead(it), now) > left
+	return s.predict(it.class, s.ahead(it), now) > it.deadline.Sub(now)-s.need(it, now)
 }
 
-// hopeless reports whether it would miss its deadline even if it were sent now, while somebody
-// else could use the permit.
+// needOfTotal is the most of its whole allowance that a request can be required to have left.
+const needOfTotal = 0.8
+
+// need is how much time it must have left for its call. As long as all can be served, any chance
+// will do. Under overload a call that is likely to come too late is served at the cost of another
+// one: there it must have what such calls seldom exceed. Otherwise, with the queue just as long
+// as deadlines allow, half of the calls would be in vain.
+func (s *Scheduler) need(it *item, now time.Time) time.Duration {
+	need := it.est.least()
+	if _, interval := s.codelTimes(); now.Sub(s.shed) < interval {
+		need = max(need, min(it.est.most(), needOfTotal*it.deadline.Sub(it.at).Seconds()))
+	}
+	return seconds(need)
+}
+
+// hopeless reports whether it is too late to send it now, while somebody else could use the
+// permit.
 func (s *Scheduler) hopeless(it *item, now time.Time) bool {
-	return !it.deadline.IsZero() && s.q.count > 1 && it.deadline.Sub(now) < seconds(it.est.least())
+	return !it.deadline.IsZero() && s.q.count > 1 && it.deadline.Sub(now) < s.need(it, now)
 }

@@ -46,6 +46,7 @@ func (s *Scheduler) finishRefused(it *item, why reason, retry time.Duration) {
 		it.result.Err = closedError(s.opts.Upstream)
 	default:
 		it.result.Err = s.refusal(it, why, retry)
+		s.shed = time.Now()
 	}
 	s.counts.Refused[why]++
 	s.metrics.refused[why].Inc()

@@ -34,6 +34,7 @@ type Scheduler struct {
 	binding   bindings
 	counts    Counts
 	wake      *time.Timer
+	shed      time.Time // when a request was last refused for want of capacity
 	closed    bool
 	drained   []chan struct{}
 	freeItems *item
