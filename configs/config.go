@@ -121,15 +121,15 @@ type Pool struct {
 
 // Monitoring is sampling and alerts.
 type Monitoring struct {
-	SamplingInterval time.Duration `koanf:"sampling_interval" min:"100ms" max:"1m" reload:"restart" doc:"How often signals are sampled for the history; more often shows more, less often costs less."`
-	Retention        time.Duration `koanf:"retention" min:"1m" max:"24h" reload:"restart" doc:"How long samples are kept in memory; longer looks back further, shorter saves memory."`
+	SamplingInterval time.Duration `koanf:"sampling_interval" min:"100ms" max:"1m" doc:"How often signals are sampled for the history; more often shows more, less often costs less."`
+	Retention        time.Duration `koanf:"retention" min:"1m" max:"24h" doc:"How long samples are kept in memory; longer looks back further, shorter saves memory."`
 	Alerts           bool          `koanf:"alerts" doc:"Whether the built-in alert rules are evaluated; off keeps silent."`
 }
 
 // Preload is prefetching.
 type Preload struct {
 	Enabled   bool    `koanf:"enabled" doc:"Whether keys that will probably be asked for are fetched ahead with spare capacity; on hides latency, off makes no call that nobody asked for."`
-	MaxItems  int     `koanf:"max_items" min:"1" max:"10000000" doc:"The most keys that the access model remembers; more finds more patterns, fewer save memory."`
+	MaxItems  int     `koanf:"max_items" min:"1" max:"10000000" reload:"restart" doc:"The most keys that the access model remembers; more finds more patterns, fewer save memory."`
 	Threshold float64 `koanf:"threshold" min:"0" max:"1" doc:"The least probability at which a key is fetched ahead; lower fetches more and wastes more, higher only sure things."`
 }
 

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"math"
 	"math/big"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -378,13 +377,4 @@ func decimal(text string) string {
 		return n.String()
 	}
 	return text
-}
-
-// dropPrefix forgets everything under a key that a later layer replaces as a whole.
-func dropPrefix(m map[string]Origin, prefix string) {
-	for _, key := range slices.Collect(maps.Keys(m)) {
-		if strings.HasPrefix(key, prefix) {
-			delete(m, key)
-		}
-	}
 }

@@ -64,6 +64,9 @@ func (f *Faults) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// maxFaults bounds what a file that is no configuration at all can write into the log.
+const maxFaults = 1000
+
 // asError sorts the faults, drops equal ones, and gives nil if there are none.
 func asError(list []Fault) error {
 	if len(list) == 0 {
@@ -73,7 +76,11 @@ func asError(list []Fault) error {
 		return cmp.Or(cmp.Compare(layerRank(a.File), layerRank(b.File)), cmp.Compare(a.File, b.File),
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Key, b.Key))
 	})
-	return &Faults{List: slices.Compact(list)}
+	list = slices.Compact(list)
+	if more := len(list) - maxFaults; more > 0 {
+		list = append(list[:maxFaults:maxFaults], Fault{File: list[maxFaults].File, Problem: fmt.Sprintf("there are %d more faults", more)})
+	}
+	return &Faults{List: list}
 }
 
 // layerRank puts the file's faults before those of the environment and the flags.

@@ -331,3 +331,38 @@ func TestAFileThatCanNotBeReadIsFatal(t *testing.T) {
 		}
 	}
 }
+
+func TestChecksOfTheCallerGetPlaces(t *testing.T) {
+	path := write(t, "penstock.yaml", "knobs:\n  wokers.m: 3\nworkers: {count: 0}\n")
+	_, err := Load(LoadOptions{Path: path, Checks: []func(*Config) []Fault{func(c *Config) []Fault {
+		if c.Knobs["wokers.m"] != "3" {
+			t.Errorf("the check sees %v", c.Knobs)
+		}
+		return []Fault{{Key: "knobs.wokers.m", Problem: "there is no such knob", Suggestion: "workers.m"}}
+	}}})
+	want := path + ":2 knobs.wokers.m: there is no such knob (did you mean \"workers.m\"?)\n" + path + ":3 workers.count: must be at least 1, not 0"
+	if err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
+func TestAListOfAStrongerSourceReplacesTheWeakerOneWhole(t *testing.T) {
+	l := mustLoad(t, LoadOptions{
+		Path: write(t, "penstock.yaml", "rates: [{limit: 1}, {limit: 2}]"),
+		Env:  []string{"PENSTOCK_RATES=[{limit: 3, per: 1m}]"},
+	})
+	if want := []Rate{{Limit: 3, Per: time.Minute}}; !cmp.Equal(l.Config.Rates, want) {
+		t.Errorf("got %+v, want %+v", l.Config.Rates, want)
+	}
+	if o, ok := l.Sources["rates[1].limit"]; ok {
+		t.Errorf("the replaced element still has the origin %+v", o)
+	}
+}
+
+func TestAFloodOfFaultsIsBounded(t *testing.T) {
+	_, err := Parse("a.yaml", []byte(strings.Repeat("a: 1\n", 5000)))
+	lines := strings.Split(err.Error(), "\n")
+	if len(lines) != maxFaults+1 || !strings.HasPrefix(lines[maxFaults], "a.yaml: there are ") {
+		t.Errorf("%d lines, the last %q", len(lines), lines[len(lines)-1])
+	}
+}

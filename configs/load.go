@@ -22,6 +22,10 @@ type LoadOptions struct {
 	Env []string
 	// Flags maps dotted keys ("server.listen") to text.
 	Flags map[string]string
+	// Checks find faults that need more than this package knows, such as the names of knobs and the
+	// batcher's rules. They run with Validate, so that their faults get places and come with all
+	// others; they must bear a Config with faulty values.
+	Checks []func(*Config) []Fault
 }
 
 // Origin says where the value of one key comes from.
@@ -104,7 +108,7 @@ func load(o LoadOptions, data []byte) (*Loaded, error) {
 	if err != nil {
 		return nil, asError(append(faults, Fault{File: o.Path, Problem: err.Error()}))
 	}
-	faults = addChecks(faults, c, all)
+	faults = addChecks(faults, c, all, o.Checks)
 	if err := asError(faults); err != nil {
 		return nil, err
 	}
@@ -140,9 +144,10 @@ func readLayer(path string, data []byte) (*layer, []Fault) {
 	return l, faults
 }
 
-// addChecks appends what Validate finds, with places, and leaves out what only follows from a fault
+// addChecks appends what Validate and the caller's checks find, with places, and leaves out what only follows from a fault
 // that is there already.
-func addChecks(faults []Fault, c *Config, all *stack) []Fault {
+func addChecks(faults []Fault, c *Config, all *stack, more []func(*Config) []Fault) []Fault {
+	// told are the keys that have a fault, and those that a misspelled one was meant to be.
 	told := make(map[string]bool)
 	for _, f := range faults {
 		if f.Key != "" {
@@ -154,6 +159,9 @@ func addChecks(faults []Fault, c *Config, all *stack) []Fault {
 	}
 	type said struct{ key, problem string }
 	checks := c.Validate()
+	for _, check := range more {
+		checks = append(checks, check(c)...)
+	}
 	here := make(map[said]bool)
 	for _, f := range checks {
 		here[said{f.Key, f.Problem}] = true

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/go-viper/mapstructure/v2"
 	"github.com/knadh/koanf/providers/confmap"
@@ -36,13 +37,27 @@ func (s *stack) lay(l *layer) {
 	// The provider and the merge of maps in memory can't fail.
 	_ = s.koanf.Load(confmap.Provider(l.values, ""), nil)
 	s.cached = nil
-	for _, list := range l.lists {
-		if _, replaced := s.origins[list]; replaced {
-			dropPrefix(s.origins, list+"[")
-		}
-	}
+	s.dropElements(l.lists)
 	maps.Copy(s.origins, l.origins)
 	maps.Copy(s.places, l.places)
+}
+
+// dropElements forgets the elements of lists that a stronger layer replaces.
+func (s *stack) dropElements(lists []string) {
+	replaced := make(map[string]bool, len(lists))
+	for _, list := range lists {
+		if _, ok := s.origins[list]; ok {
+			replaced[list] = true
+		}
+	}
+	if len(replaced) == 0 {
+		return
+	}
+	for key := range s.origins {
+		if list, _, ok := strings.Cut(key, "["); ok && replaced[list] {
+			delete(s.origins, key)
+		}
+	}
 }
 
 // raw is the merged values; read-only.
