@@ -233,8 +233,8 @@ func (c *Cache) pass(ctx context.Context, r *request.Request, o *Options) (*requ
 	} else {
 		resp, err = c.alone(ctx, r, questionOf(r, o.Enabled, &directives{}), fwd)
 	}
-	if err == nil && !r.Safe() && r.Key != "" && resp.Status >= 200 && resp.Status < 400 {
-		c.purgeKey(r.Key) // RFC 9111, section 4.4
+	if err == nil && !r.Safe() && resp.Status >= 200 && resp.Status < 400 {
+		c.invalidate(r, resp.Header)
 	}
 	return resp, err
 }

@@ -134,7 +134,7 @@ func (f *flight) admits(w *waiter) bool {
 		return true
 	}
 	if f.renewed != nil {
-		return f.renewed.matches(w.header)
+		return f.verdict.share && f.renewed.matches(w.header)
 	}
 	return f.verdict.share && selects(f.vary, f.values, w.header)
 }
@@ -344,7 +344,13 @@ func (f *flight) put(e *entry) {
 	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
 	stored := f.c.flights.conclude(f, func() {
 		f.c.store.update(f.key, func(old *record) *record {
-			return old.with(f.key, f.req, e, time.Now())
+			now := time.Now()
+			if failed(e.status) && old != nil {
+				if good := old.find(f.selectors); good != nil && !failed(good.status) && good.age(now) < good.lifetime+good.staleIfError {
+					return nil // a failure with a lifetime of its own must not push out what stands in for it
+				}
+			}
+			return old.with(f.key, f.req, e, now)
 		})
 	})
 	if stored {
@@ -364,6 +370,8 @@ func (f *flight) renew(resp *request.Response, m moment) {
 	o := outcome{response: resp, verdict: v, renewed: e}
 	if v.store {
 		f.put(e)
+	} else {
+		f.c.purgeKey(f.key) // it may not be kept any longer
 	}
 	f.c.counters.revalidated.Inc()
 	f.c.flights.unlist(f)

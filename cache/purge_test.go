@@ -104,3 +104,25 @@ func TestWriteDuringACallKeepsItsAnswerOut(t *testing.T) {
 		}
 	})
 }
+
+func TestWriteWithoutAKeyInvalidatesItsTargetAndLocations(t *testing.T) {
+	o := &origin{do: func(_ context.Context, r *request.Request) (*request.Response, error) {
+		if r.Method == "POST" {
+			return reply(201, "", "Location", "/b?x=1#f", "Content-Location", "https://elsewhere/c"), nil
+		}
+		return reply(200, "x", "Cache-Control", "max-age=60"), nil
+	}}
+	c := newCache(t, testOptions(), o)
+	for _, key := range []string{"up /a", "up /b?x=1", "up /b", "up /c"} {
+		do(t, c, get(httpRoute(), key))
+	}
+	settle(c)
+	post := get(httpRoute(), "")
+	post.Method, post.Path = "POST", "/a"
+	do(t, c, post)
+	for key, want := range map[string]bool{"up /a": false, "up /b?x=1": false, "up /b": true, "up /c": true} {
+		if a := do(t, c, get(httpRoute(), key)); a.Cache.Hit != want {
+			t.Errorf("%s: hit %v, want %v", key, a.Cache.Hit, want)
+		}
+	}
+}

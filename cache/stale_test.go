@@ -192,3 +192,38 @@ func TestPurgedCopyIsNotServedOnError(t *testing.T) {
 		}
 	})
 }
+
+func TestStoredFailureDoesNotPushOutTheCopyThatStandsIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newFlaky("Cache-Control", "max-age=10, stale-if-error=60")
+		c := newCache(t, testOptions(), o)
+		do(t, c, get(httpRoute(), "k"))
+		synctest.Wait()
+		time.Sleep(20 * time.Second)
+		o.fail = func() (*request.Response, error) { return reply(503, "x", "Cache-Control", "max-age=5"), nil }
+		for range 2 {
+			if a := do(t, c, get(httpRoute(), "k")); a.body != "1" || a.Cache.Detail != "stale-if-error" {
+				t.Errorf("%d %q %+v", a.Status, a.body, a.Cache)
+			}
+			synctest.Wait()
+		}
+	})
+}
+
+func TestRenewalThatForbidsStoringForgetsTheCopy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newFlaky("Cache-Control", "max-age=10", "Etag", `"1"`)
+		c := newCache(t, testOptions(), o)
+		do(t, c, get(httpRoute(), "k"))
+		synctest.Wait()
+		time.Sleep(20 * time.Second)
+		o.fail = func() (*request.Response, error) { return reply(304, "", "Cache-Control", "private"), nil }
+		if a := do(t, c, get(httpRoute(), "k")); a.Status != 200 || a.body != "1" {
+			t.Errorf("%d %q", a.Status, a.body)
+		}
+		synctest.Wait()
+		if c.Stats().Entries != 0 {
+			t.Error("still stored")
+		}
+	})
+}
