@@ -52,6 +52,9 @@ func (c *Client) Prepare(o Options) (commit func(), err error) {
 		if old := c.settings.Swap(s); old.transport != s.transport {
 			old.transport.retire()
 		}
+		if c.closed.Load() {
+			s.transport.retire()
+		}
 	}, nil
 }
 
@@ -97,10 +100,10 @@ func (c *Client) begin(ctx context.Context, r *request.Request) (*exchange, erro
 		return nil, x.abandoned()
 	}
 	x.meters = c.meters.route(x.routeName)
-	if r.Stream != nil {
-		x.stream = &stream{rc: r.Stream, length: r.StreamLength}
-	}
 	x.ctx, x.cancel = context.WithTimeoutCause(ctx, x.total, errTotal)
+	if r.Stream != nil {
+		x.stream = newStream(x.ctx, r.Stream, r.StreamLength)
+	}
 	s.transport.acquire()
 	return x, nil
 }

@@ -198,6 +198,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 	if x.limit >= 0 && int64(len(p)) > x.limit-had+1 {
 		p = p[:x.limit-had+1] // one more than allowed, to see whether there is more
 	}
+	late := x.ctx.Err() != nil
 	n, err := x.body.Read(p)
 	if x.limit >= 0 && had+int64(n) > x.limit {
 		n = int(x.limit - had)
@@ -216,7 +217,7 @@ func (x *exchange) Read(p []byte) (int, error) {
 		x.report(statusOutcome(x.status), statusVerdict(x.status))
 	case x.reported.Load(): // closed by another goroutine
 	default:
-		f := x.bodyFailure(err)
+		f := x.bodyFailure(err, late)
 		x.report(f.outcome, f.verdict)
 		err = f.err
 	}

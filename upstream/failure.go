@@ -80,8 +80,21 @@ func (x *exchange) callFailure(err error) failure {
 	return k.failure(x, err)
 }
 
-// bodyFailure classes an error of reading the answer's body.
-func (x *exchange) bodyFailure(err error) failure {
+// slowClient is the failure of a request whose timeout passed while its client was waited for. It
+// says nothing about the upstream: slow clients must not open its breaker.
+func (x *exchange) slowClient(p request.Problem, what string) failure {
+	return failure{outcome: observe.OutcomeCanceled, err: &request.Error{
+		Problem: p, Upstream: x.name(), Err: errTotal, Timing: request.Timing{Upstream: time.Since(x.began)},
+		Detail: fmt.Sprintf("%s within %s; send or read faster, or raise timeouts.total or the route's timeout", what, x.total),
+	}}
+}
+
+// bodyFailure classes an error of reading the answer's body. late: the request had ended before
+// Read was called, so it was not the upstream that was waited for.
+func (x *exchange) bodyFailure(err error, late bool) failure {
+	if late && x.parent.Err() == nil && context.Cause(x.ctx) == errTotal {
+		return x.slowClient(request.ProblemUpstreamTimeout, "the answer was not read to its end")
+	}
 	if f, ok := x.ownFailure(); ok {
 		return f
 	}
@@ -104,6 +117,9 @@ func (x *exchange) ownFailure() (failure, bool) {
 		}
 	}
 	if context.Cause(x.ctx) == errTotal {
+		if x.stream != nil && x.stream.waiting.Load() {
+			return x.slowClient(request.ProblemBadRequest, "the request's body did not arrive in full"), true
+		}
 		k := kind{
 			request.ProblemUpstreamTimeout, "http_response_timeout", observe.OutcomeTimeout,
 			fmt.Sprintf("it did not answer in full within %s; raise timeouts.total or the route's timeout if it may take longer", x.total), false,

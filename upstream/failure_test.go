@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -268,5 +269,73 @@ func TestStreamIsClosedAlsoWhenNothingWasSent(t *testing.T) {
 	if _, err := c.Do(context.Background(), r); err == nil {
 		t.Fatal("sent")
 	}
+	<-s.closed
+}
+
+func TestSlowClientsDoNotOpenTheBreaker(t *testing.T) {
+	o := Options{Breaker: Breaker{MinCalls: 1}, Timeouts: Timeouts{Total: shortTimeout}}
+	c, rec := serve(t, o, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			io.Copy(io.Discard, r.Body)
+			return
+		}
+		for {
+			if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+				return
+			}
+		}
+	})
+	upload := get("/")
+	sender, w := io.Pipe()
+	upload.Method, upload.Stream, upload.StreamLength = "PUT", sender, 10
+	_, err := c.Do(context.Background(), upload)
+	wantProblem(t, err, request.ProblemBadRequest, "")
+	w.Close()
+
+	resp, err := c.Do(context.Background(), get("/"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-resp.Body.(*exchange).ctx.Done() // the client does something else until the time is over
+	_, err = io.Copy(io.Discard, resp.Body)
+	wantProblem(t, err, request.ProblemUpstreamTimeout, "")
+	resp.Body.Close()
+	if got := rec.outcomes(); got != "cancelled cancelled" || c.State().Breaker != BreakerClosed {
+		t.Errorf("reported %q, breaker %s", got, c.State().Breaker)
+	}
+}
+
+// lockedStream is as a server's request body: Close waits for Read.
+type lockedStream struct {
+	mu      sync.Mutex
+	release chan struct{}
+	closed  chan struct{}
+}
+
+func (l *lockedStream) Read([]byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	<-l.release
+	return 0, io.ErrUnexpectedEOF
+}
+
+func (l *lockedStream) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	close(l.closed)
+	return nil
+}
+
+func TestStalledUploadCantHoldACallBeyondItsTime(t *testing.T) {
+	c, _ := serve(t, Options{Timeouts: Timeouts{Total: shortTimeout}}, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
+	r := get("/")
+	s := &lockedStream{release: make(chan struct{}), closed: make(chan struct{})}
+	r.Method, r.Stream, r.StreamLength = "POST", s, -1
+	_, err := c.Do(context.Background(), r)
+	wantProblem(t, err, request.ProblemBadRequest, "")
+	if n := c.State().InFlight; n != 0 {
+		t.Errorf("%d in flight", n)
+	}
+	close(s.release) // the client's connection goes
 	<-s.closed
 }

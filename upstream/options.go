@@ -231,7 +231,10 @@ func (o *Options) Validate() error {
 		f.check(!names[name] || name == "?", at, "another credential goes into the same place; remove one")
 		names[name] = true
 	}
+	fields := make(map[string]bool, len(o.Headers))
 	for _, name := range slices.Sorted(maps.Keys(o.Headers)) {
+		f.check(!fields[http.CanonicalHeaderKey(name)], "headers."+name, "stands there twice in different spellings; remove one")
+		fields[http.CanonicalHeaderKey(name)] = true
 		f.check(!reservedHeader(name), "headers."+name, "this field is set by the transport; remove it")
 		f.check(validToken(name), "headers."+name, "%q is not a header field name", name)
 		f.check(validFieldValue(o.Headers[name]), "headers."+name, "the value has characters that a header can't carry")

@@ -108,7 +108,7 @@ func TestValidateTellsAllFaultsAtOnce(t *testing.T) {
 		Name: "m", Proxy: "nonsense", Timeouts: Timeouts{Connect: -1, ResponseHeader: time.Hour, Total: time.Second},
 		Pool: Pool{MaxIdle: -1, MaxPerHost: -1, IdleTimeout: -1}, TLS: TLS{KeyFile: "k"},
 		Credentials: []Credential{{}, {Header: "Transfer-Encoding", Query: "q", Env: "E"}, {Query: "q", Env: "E"}, {Query: "q", Env: "F"}},
-		Headers:     map[string]string{"Connection": "x", "a b": "x", "X": "\n"},
+		Headers:     map[string]string{"Connection": "x", "a b": "x", "X": "\n", "x": "1"},
 		Retry:       Retry{MaxAttempts: 99, BaseDelay: -1, MaxDelay: -2, OnStatus: []int{200}},
 		Breaker:     Breaker{FailureRatio: 2, MinCalls: -1, Window: 1, OpenFor: -1, HalfOpenProbes: -1}, MaxResponseBytes: -2,
 	}
@@ -119,7 +119,7 @@ func TestValidateTellsAllFaultsAtOnce(t *testing.T) {
 	}
 	for _, key := range []string{
 		"base_url", "proxy", "timeouts.connect", "timeouts.response_header", "pool.max_idle", "pool.max_per_host", "pool.idle_timeout", "tls",
-		"credentials[0]", "credentials[1]", "credentials[1].header", "credentials[3]", "headers.Connection", "headers.a b", "headers.X", "retry.max_attempts", "retry.base_delay",
+		"credentials[0]", "credentials[1]", "credentials[1].header", "credentials[3]", "headers.Connection", "headers.a b", "headers.X", "headers.x", "retry.max_attempts", "retry.base_delay",
 		"retry.max_delay", "retry.on_status", "breaker.failure_ratio", "breaker.min_calls", "breaker.window", "breaker.open_for", "breaker.half_open_probes",
 		"max_response_bytes",
 	} {
