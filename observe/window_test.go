@@ -174,3 +174,16 @@ func TestAWindowMayBeReadWhileItIsWritten(t *testing.T) {
 		t.Errorf("%d calls were counted of 2000", n)
 	}
 }
+
+func BenchmarkSignalsOfTenBusyRoutes(b *testing.B) {
+	w := NewWindow(WindowOptions{})
+	w.born = w.born.Add(-30 * time.Second)
+	for i := range 100_000 {
+		c := call(w.born.Add(time.Duration(i)*300*time.Microsecond), time.Duration(1+i%100)*time.Millisecond, OutcomeOK)
+		c.Route = string(rune('a' + i%10))
+		w.OnCall(c)
+	}
+	for b.Loop() {
+		w.Signals(10 * time.Second)
+	}
+}

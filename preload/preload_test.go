@@ -353,6 +353,31 @@ func TestTheSizeOfTheTablesChangesLive(t *testing.T) {
 	})
 }
 
+func TestEverythingAtOnceIsSafe(t *testing.T) {
+	p := New(Options{MaxItems: 50}, newUpstream())
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for j := range 500 {
+				p.Observe(Access{Request: get(fmt.Sprint(j % 10)), Client: fmt.Sprint(i), Cache: request.CacheStatus{Hit: true}})
+			}
+		})
+	}
+	wg.Go(func() {
+		for i := range 50 {
+			p.SetMaxItems(20 + i)
+			_ = p.Stats()
+		}
+	})
+	wg.Wait()
+	p.Close()
+	p.Observe(Access{Request: get("after"), Client: "c"})
+	s := p.Stats()
+	if fates := s.Used + s.Late + s.Wasted + s.Redundant + s.Failed + uint64(s.Outstanding); fates > s.Issued {
+		t.Errorf("more fates than prefetches: %+v", s)
+	}
+}
+
 func TestItsMetricsAreItsBooks(t *testing.T) {
 	registry := observe.NewRegistry()
 	inBubble(t, Options{Scope: registry.Process()}, func(b *bed) {
@@ -366,4 +391,19 @@ func TestItsMetricsAreItsBooks(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", want, text)
 		}
 	})
+}
+
+func BenchmarkObserveOnTheWayOfARequest(b *testing.B) {
+	p := New(Options{}, newUpstream())
+	defer p.Close()
+	var requests []*request.Request
+	for i := range 1000 {
+		requests = append(requests, get(fmt.Sprint(i)))
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		p.Observe(Access{Request: requests[i%1000], Client: "c"})
+		i++
+	}
 }

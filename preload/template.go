@@ -24,13 +24,18 @@ func prefetchable(r *request.Request) bool {
 			return false
 		}
 	}
-	for _, v := range append(r.Header.Values("Cache-Control"), r.Header.Values("Pragma")...) {
+	return !forbids(r.Header["Cache-Control"]) && !forbids(r.Header["Pragma"])
+}
+
+// forbids reports whether a client's cache directives speak against a copy for later.
+func forbids(directives []string) bool {
+	for _, v := range directives {
 		v = strings.ToLower(v)
 		if strings.Contains(v, "no-store") || strings.Contains(v, "no-cache") || strings.Contains(v, "only-if-cached") {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // templates keeps requests that could be made again. Safe for concurrent use.
