@@ -82,7 +82,7 @@ func New(o Options) (*App, error) {
 	if o.PollInterval == 0 {
 		o.PollInterval = DefaultPollInterval
 	}
-	l, err := configs.Load(o.Config)
+	l, err := Load(o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -129,6 +129,7 @@ func (a *App) build(l *configs.Loaded) error {
 		Facts: a.facts, OnSample: a.alerts.Observe,
 	})
 	plan.commit()
+	a.reloads.tried = l.Fingerprint
 	a.knobs.Subscribe(a.onKnobChange)
 	observe.RegisterProcess(a.metrics.Process(), a.started)
 	a.registerMetrics()

@@ -2,11 +2,11 @@ package app
 
 import (
 	"errors"
-	"fmt"
 	"maps"
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	"penstock/configs"
 	"penstock/knob"
@@ -25,62 +25,63 @@ type setting struct {
 type knobPlan struct {
 	settings map[string]setting
 	pins     map[string]float64
+	sources  map[string]configs.Origin
 }
 
-// planKnobs works out the knobs of a configuration. The docs of a knob and its bounds stand here,
-// its default in configs.
-func planKnobs(l *configs.Loaded) (*knobPlan, error) {
-	p := &knobPlan{settings: make(map[string]setting), pins: make(map[string]float64)}
-	c := l.Config
+// planKnobs works out the knobs of a configuration; sources says where a key's value comes from. The
+// docs of a knob and its bounds stand here, its default in configs.
+func planKnobs(c *configs.Config, sources map[string]configs.Origin) *knobPlan {
+	p := &knobPlan{settings: make(map[string]setting), pins: make(map[string]float64), sources: sources}
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		u, _ := c.ResolvedUpstream(name)
-		p.planUpstream(l, name, u)
+		p.planUpstream(c, name, u)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Routes)) {
 		r, _ := c.ResolvedRoute(name)
 		if r.Cache.Mode == "ttl" {
-			p.planTTL(l, ttlKnob(r.Upstream, name), "routes."+name+".cache.ttl", r.Cache)
+			p.planTTL(ttlKnob(r.Upstream, name), "routes."+name+".cache.ttl", r.Cache)
 		}
 	}
-	p.add(l, "preload.threshold", knob.Spec{
+	p.add("preload.threshold", knob.Spec{
 		Name: "preload.threshold", Kind: knob.KindFloat, Unit: "probability", Default: configs.Defaults().Preload.Threshold, Max: 1,
 		Doc: "The least probability at which a key is fetched ahead; lower fetches more and wastes more.",
 	}, c.Preload.Threshold)
-	p.add(l, "preload.enabled", knob.Spec{
+	p.add("preload.enabled", knob.Spec{
 		Name: "preload.enabled", Kind: knob.KindBool, Default: truth(configs.Defaults().Preload.Enabled), Max: 1,
 		Doc: "Whether keys that will probably be asked for are fetched ahead with spare capacity.",
 	}, truth(c.Preload.Enabled))
-	return p, p.planPins(c.Knobs)
+	p.planPins(c.Knobs)
+	return p
 }
 
-func (p *knobPlan) planUpstream(l *configs.Loaded, name string, u configs.Upstream) {
+func (p *knobPlan) planUpstream(c *configs.Config, name string, u configs.Upstream) {
 	d := configs.Defaults()
 	key := "upstreams." + name + "."
 	w := u.Workers
-	p.add(l, key+"workers.count", knob.Spec{
+	p.add(key+"workers.count", knob.Spec{
 		Name: "workers." + name, Kind: knob.KindInt, Unit: "permits", Default: float64(min(max(d.Workers.Count, w.Min), w.Max)),
 		Min: float64(w.Min), Max: float64(w.Max),
 		Doc: "How many calls to the upstream run at once; more gives throughput until it is full, fewer spare it.",
 	}, float64(w.Count))
-	p.add(l, "batching.max_items", knob.Spec{
+	p.add("batching.max_items", knob.Spec{
 		Name: "batch.target." + name, Kind: knob.KindInt, Unit: "requests", Default: float64(d.Batching.MaxItems), Min: 1, Max: 10_000,
 		Doc: "The most requests that one batch to the upstream carries; more makes fewer calls, fewer keep them short.",
-	}, float64(l.Config.Batching.MaxItems))
-	p.add(l, "batching.linger", knob.Spec{
+	}, float64(c.Batching.MaxItems))
+	p.add("batching.linger", knob.Spec{
 		Name: "batch.linger." + name, Kind: knob.KindDuration, Unit: "s", Default: d.Batching.Linger.Seconds(), Max: 10,
 		Doc: "The longest that a free worker waits for a fuller batch; longer makes fewer calls, shorter answers sooner.",
-	}, l.Config.Batching.Linger.Seconds())
-	p.add(l, key+"retry.budget_ratio", knob.Spec{
+	}, c.Batching.Linger.Seconds())
+	p.add(key+"retry.budget_ratio", knob.Spec{
 		Name: "retry.budget." + name, Kind: knob.KindFloat, Unit: "ratio", Default: u.Retry.BudgetRatio, Max: 1,
 		Doc: "The share of calls that may be retries; more hides more failures, less adds less load in bad times.",
 	}, u.Retry.BudgetRatio)
 	if u.Cache.Mode == "ttl" {
-		p.planTTL(l, ttlKnob(name, request.ProxyRoute), key+"cache.ttl", u.Cache)
+		p.planTTL(ttlKnob(name, request.ProxyRoute), key+"cache.ttl", u.Cache)
 	}
 }
 
-func (p *knobPlan) planTTL(l *configs.Loaded, name, key string, c configs.CachePolicy) {
-	p.add(l, key, knob.Spec{
+func (p *knobPlan) planTTL(name, key string, c configs.CachePolicy) {
+	p.add(key, knob.Spec{
 		Name: name, Kind: knob.KindDuration, Unit: "s", Default: configs.Defaults().Cache.DefaultTTL.Seconds(),
 		Max: math.Max(86_400*365, c.TTL.Seconds()),
 		Doc: "How long an answer is fresh; longer saves calls, shorter shows changes sooner.",
@@ -95,33 +96,40 @@ func ttlKnob(upstream, route string) string {
 	return "cache.ttl." + route
 }
 
-func (p *knobPlan) add(l *configs.Loaded, key string, s knob.Spec, base float64) {
-	source := l.Sources[key].Source
+func (p *knobPlan) add(key string, s knob.Spec, base float64) {
+	source := p.sources[key].Source
 	if source == "" {
 		source = knob.SourceDefault
 	}
 	p.settings[s.Name] = setting{s, base, source}
 }
 
-func (p *knobPlan) planPins(pins map[string]string) error {
-	var faults []error
-	for _, s := range p.settings {
-		faults = append(faults, s.spec.Validate(), s.spec.Check(s.base))
+// planPins reads the file's pins. Those that can't be are left to faults.
+func (p *knobPlan) planPins(pins map[string]string) {
+	for name, text := range pins {
+		if s, ok := p.settings[name]; ok {
+			if v, err := s.spec.Parse(text); err == nil {
+				p.pins[name] = v
+			}
+		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(pins)) {
-		s, ok := p.settings[name]
-		if !ok {
-			faults = append(faults, fmt.Errorf("knobs.%s: there is no such knob; there are %v", name, slices.Sorted(maps.Keys(p.settings))))
+}
+
+// faults lists the pins of c that can't be.
+func (p *knobPlan) faults(c *configs.Config) []configs.Fault {
+	var faults []configs.Fault
+	for name, text := range c.Knobs {
+		f := configs.Fault{Key: "knobs." + name}
+		if s, ok := p.settings[name]; !ok {
+			f.Problem = "there is no such knob; there are " + strings.Join(slices.Sorted(maps.Keys(p.settings)), ", ")
+		} else if _, err := s.spec.Parse(text); err != nil {
+			f.Problem = err.Error()
+		} else {
 			continue
 		}
-		v, err := s.spec.Parse(pins[name])
-		if err != nil {
-			faults = append(faults, fmt.Errorf("knobs.%s: %w", name, err))
-			continue
-		}
-		p.pins[name] = v
+		faults = append(faults, f)
 	}
-	return errors.Join(faults...)
+	return faults
 }
 
 // ttl gives the TTL of a route: its knob, or a fixed one where the mode is not ttl.

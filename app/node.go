@@ -2,8 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
 	"penstock/batcher"
@@ -67,15 +65,11 @@ func (n *node) retire(ctx context.Context) error {
 func (a *App) nodeOptions(l *configs.Loaded, name string) (nodeOptions, error) {
 	c := l.Config
 	u, _ := c.ResolvedUpstream(name)
-	rules, err := batchRules(c, name)
-	if err != nil {
-		return nodeOptions{}, err
-	}
 	scope := a.metrics.Upstream(name)
 	o := nodeOptions{
 		client: clientOptions(name, u),
 		batcher: batcher.Options{
-			Enabled: c.Batching.Enabled, Rules: rules, MaxItems: c.Batching.MaxItems,
+			Enabled: c.Batching.Enabled, Rules: batchRules(c, name), MaxItems: c.Batching.MaxItems,
 			MaxAnswerBytes: int64(u.MaxResponseBytes), Scope: scope,
 		},
 		scheduler: scheduler.Options{
@@ -97,7 +91,7 @@ func (a *App) nodeOptions(l *configs.Loaded, name string) (nodeOptions, error) {
 
 func clientOptions(name string, u configs.Upstream) upstream.Options {
 	o := upstream.Options{
-		Name: name, BaseURL: u.BaseURL, Headers: u.Headers, MaxResponseBytes: int64(u.MaxResponseBytes),
+		Name: name, BaseURL: u.BaseURL, Proxy: u.Proxy, Headers: u.Headers, MaxResponseBytes: int64(u.MaxResponseBytes),
 		Timeouts: upstream.Timeouts{
 			Connect: u.Timeouts.Connect, Total: u.Timeouts.Total,
 			ResponseHeader: min(u.Timeouts.ResponseHeader, u.Timeouts.Total),
@@ -127,23 +121,15 @@ func clientOptions(name string, u configs.Upstream) upstream.Options {
 	return o
 }
 
-// batchRules are the rules of an upstream's routes, by route.
-func batchRules(c *configs.Config, upstreamName string) (map[string]batcher.Rule, error) {
+// batchRules are the rules of an upstream's routes, by route. Load has checked them.
+func batchRules(c *configs.Config, upstreamName string) map[string]batcher.Rule {
 	rules := make(map[string]batcher.Rule)
-	var faults []error
 	for name := range c.Routes {
-		r, _ := c.ResolvedRoute(name)
-		if r.Upstream != upstreamName || r.Batch.Form == "" {
-			continue
+		if r, _ := c.ResolvedRoute(name); r.Upstream == upstreamName && r.Batch.Form != "" {
+			rules[name] = batchRule(r.Batch)
 		}
-		rule := batchRule(r.Batch)
-		if err := rule.Validate(); err != nil {
-			faults = append(faults, fmt.Errorf("routes.%s.batch: %w", name, err))
-			continue
-		}
-		rules[name] = rule
 	}
-	return rules, errors.Join(faults...)
+	return rules
 }
 
 func batchRule(b configs.Batch) batcher.Rule {

@@ -42,7 +42,7 @@ func (a *App) Reload(trigger string) ([]configs.Change, error) {
 	if a.draining.Load() {
 		return nil, errors.New("the process is shutting down; nothing was changed")
 	}
-	a.reloads.tried, _ = configs.Fingerprint(a.o.Config.Path)
+	a.reloads.tried, _ = a.fingerprint()
 	changes, err := a.reload()
 	a.reloads.last.Store(&ReloadStatus{At: time.Now(), Trigger: trigger, Err: err, Changes: changes})
 	if err != nil {
@@ -59,7 +59,7 @@ func (a *App) Reload(trigger string) ([]configs.Change, error) {
 }
 
 func (a *App) reload() ([]configs.Change, error) {
-	l, err := configs.Load(a.o.Config)
+	l, err := Load(a.o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func (a *App) reload() ([]configs.Change, error) {
 
 // Diff tells what a reload would change, and changes nothing.
 func (a *App) Diff() ([]configs.Change, error) {
-	l, err := configs.Load(a.o.Config)
+	l, err := Load(a.o.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -85,10 +85,7 @@ func (a *App) Diff() ([]configs.Change, error) {
 type plan struct{ commit func() }
 
 func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
-	knobs, err := planKnobs(l)
-	if err != nil {
-		return nil, err
-	}
+	knobs := planKnobs(l.Config, l.Sources)
 	secrets, err := readSecrets(l)
 	if err != nil {
 		return nil, err
@@ -189,6 +186,11 @@ func (a *App) retire(n *node) {
 	}
 }
 
+// fingerprint is that of the file and of the files that the configuration in force names.
+func (a *App) fingerprint() (string, error) {
+	return configs.Fingerprint(a.o.Config.Path, a.current.Load().References()...)
+}
+
 // poll looks at the file's content. A change must show twice, so that a file in the middle of a
 // write is not taken.
 func (a *App) poll(ctx context.Context) {
@@ -201,7 +203,7 @@ func (a *App) poll(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		now, err := configs.Fingerprint(a.o.Config.Path)
+		now, err := a.fingerprint()
 		if err != nil {
 			seen = "" // absent or empty: perhaps in the middle of being replaced
 			continue
