@@ -82,7 +82,9 @@ func (s *Scheduler) dispatch(now time.Time) {
 		}
 		background := it != nil && it.class == backgroundClass
 		if free := s.opts.Workers.Get() - s.inFlight; free <= 0 {
-			bound = boundPermits
+			if !background { // what only fills gaps is kept waiting by no limit
+				bound = boundPermits
+			}
 			break
 		} else if background && free == 1 && s.inFlight > 0 {
 			break // the last permit is kept for work that somebody waits for
@@ -91,7 +93,9 @@ func (s *Scheduler) dispatch(now time.Time) {
 			if wake == 0 || wait < wake {
 				wake = wait
 			}
-			bound = boundRate + i
+			if !background {
+				bound = boundRate + i
+			}
 			break
 		}
 		if b == nil {

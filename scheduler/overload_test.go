@@ -256,10 +256,16 @@ func TestHopelessRequestGivesItsPermitToOthers(t *testing.T) {
 // One fast failure must not make the upstream look fast, nor a slow past keep everybody out.
 func TestEstimateIgnoresFailuresAndRecovers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		took, fail := time.Second, false
+		took, fail := time.Second, ""
 		s := New(options(1), &fake{do: func(ctx context.Context, r *request.Request) (*request.Response, error) {
-			if fail {
+			switch fail {
+			case "429":
 				return &request.Response{Status: 429, Body: request.NewBody(nil)}, nil
+			case "down":
+				return nil, &request.Error{Problem: request.ProblemUpstreamDown}
+			case "hangs":
+				_, _ = slow(10*time.Second)(ctx, r)
+				return nil, &request.Error{Problem: request.ProblemUpstreamTimeout}
 			}
 			return slow(took)(ctx, r)
 		}})
@@ -274,14 +280,23 @@ func TestEstimateIgnoresFailuresAndRecovers(t *testing.T) {
 		for range 5 {
 			ask1()
 		}
-		fail = true
+		fail = "429"
 		for range 20 {
 			ask1()
+		}
+		fail = "down"
+		for range 20 {
+			_, _ = s.Do(t.Context(), ask("a", 3))
 		}
 		if d := s.Stats().ServiceTime; d != 1 {
 			t.Errorf("service time is %v after fast refusals, want 1", d)
 		}
-		fail, took = false, 10*time.Millisecond
+		fail = "hangs"
+		_, _ = s.Do(t.Context(), ask("a", 3))
+		if d := s.Stats().ServiceTime; d <= 1 {
+			t.Errorf("service time is still %v after a timeout", d)
+		}
+		fail, took = "", 10*time.Millisecond
 		for range 60 {
 			ask1()
 		}

@@ -52,7 +52,7 @@ func (s *Scheduler) run(ctx context.Context, r *request.Request, t ticket) (*req
 		if ctx.Err() != nil {
 			s.abandon(t)
 		} else {
-			s.finish(t, false)
+			s.finish(t, timedOut(err))
 		}
 		return nil, err
 	}
@@ -81,6 +81,13 @@ func (s *Scheduler) run(ctx context.Context, r *request.Request, t ticket) (*req
 // come fast, and one fast failure must not make the upstream look fast.
 func healthy(r *request.Response) bool {
 	return r.Status < http.StatusInternalServerError && r.Status != http.StatusTooManyRequests
+}
+
+// timedOut reports whether the upstream took too long: unlike other failures, that does say how
+// long its calls take.
+func timedOut(err error) bool {
+	var e *request.Error
+	return errors.As(err, &e) && e.Problem == request.ProblemUpstreamTimeout
 }
 
 func inMemory(r *request.Response) bool {

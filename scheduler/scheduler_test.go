@@ -309,6 +309,9 @@ func TestBackgroundRunsOnlyOnSparePermits(t *testing.T) {
 		background("b1")
 		background("b2") // must leave the last permit free
 		expectOrder(t, g.served(), "b1")
+		if st := s.Stats(); st.Background != 1 || st.Binding != "none" {
+			t.Errorf("stats %+v: waiting background work must not look like a lack of permits", st)
+		}
 		begin(t, s, "r1", ask("a", 7))
 		begin(t, s, "r2", ask("a", 7))
 		b3 := background("b3")
