@@ -23,6 +23,10 @@ var via = []string{"1.1 penstock"}
 // breaks the connection.
 func (d *data) answer(w http.ResponseWriter, r *http.Request, x *exchange, resp *request.Response) {
 	defer resp.Body.Close()
+	if err := checkStatus(resp); err != nil {
+		d.failAnswer(w, r, x, r.Method, err)
+		return
+	}
 	d.copyHeader(w.Header(), x, resp)
 	bodyless := r.Method == http.MethodHead || noBody(resp.Status)
 	setLength(w.Header(), x, resp, bodyless)
@@ -35,6 +39,15 @@ func (d *data) answer(w http.ResponseWriter, r *http.Request, x *exchange, resp 
 		d.abort(x, err)
 	}
 	copyTrailer(w.Header(), resp.Trailer)
+}
+
+// checkStatus refuses what net/http can't write as the status of an answer.
+func checkStatus(resp *request.Response) error {
+	if resp.Status >= 200 && resp.Status <= 999 {
+		return nil
+	}
+	return &request.Error{Problem: request.ProblemUpstreamInvalid,
+		Detail: "the upstream answered with the status " + strconv.Itoa(resp.Status) + ", which is no final one"}
 }
 
 // abort breaks the connection: the client must see that the answer is not whole.

@@ -243,6 +243,17 @@ func TestWhatCantBeEncodedIsAnInternalFault(t *testing.T) {
 	wantProblem(t, ask(h, "GET", "/v1/stats", ""), request.ProblemInternal)
 }
 
+func TestAStatusThatIsNoFinalOneIsTheUpstreamsFault(t *testing.T) {
+	for _, status := range []int{0, 99, 101, 103, 1000} {
+		h := newDataHandler(t, replies(status, "{}"))
+		wantProblem(t, ask(h, "GET", "/proxy/movies/x", ""), request.ProblemUpstreamInvalid)
+		lines, _ := readLines(t, ask(h, "POST", "/v1/batch", `[{"route":"brands"}]`).Body)
+		if len(lines) != 1 || lines[0].Status != 502 || lines[0].Error == nil {
+			t.Errorf("%d in a batch: %+v", status, lines)
+		}
+	}
+}
+
 func TestMissingPartsAreRefused(t *testing.T) {
 	if _, err := NewData(DataOptions{}); err == nil {
 		t.Error("a data plane without a Doer was made")

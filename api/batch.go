@@ -221,6 +221,10 @@ func (b *batch) answer(it rawItem) (line *batchLine) {
 	if err != nil {
 		return b.errorLine(x, it, err)
 	}
+	if err := checkStatus(resp); err != nil {
+		_ = resp.Body.Close()
+		return b.errorLine(x, it, err)
+	}
 	body, err := request.ReadAll(resp, b.limits.MaxBodyBytes)
 	if err != nil {
 		return b.errorLine(x, it, err)

@@ -309,7 +309,7 @@ func TestTheClientsHangUpEndsABatch(t *testing.T) {
 		defer close(ended)
 		h.ServeHTTP(w, r)
 	}))
-	in, out := io.Pipe() // never closed: the handler still waits for lines
+	in, out := io.Pipe()
 	ctx, cancel := context.WithCancel(t.Context())
 	r, _ := http.NewRequestWithContext(ctx, "POST", s.URL+"/v1/batch", in)
 	r.Header.Set("Content-Type", ndjson)
@@ -317,6 +317,8 @@ func TestTheClientsHangUpEndsABatch(t *testing.T) {
 		_, _ = fmt.Fprintln(out, movieLine("a"))
 		<-started
 		cancel()
+		<-ended // all the while the handler waits for lines; net/http's client, for the pipe
+		_ = out.Close()
 	}()
 	if resp, err := s.Client().Do(r); err == nil {
 		_, err = io.Copy(io.Discard, resp.Body)
@@ -326,7 +328,6 @@ func TestTheClientsHangUpEndsABatch(t *testing.T) {
 		}
 	}
 	<-ended
-	_ = out.Close()
 }
 
 func TestAnInputThatBreaksOffHasNoSummary(t *testing.T) {
