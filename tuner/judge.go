@@ -2,6 +2,7 @@ package tuner
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"penstock/observe"
@@ -10,7 +11,7 @@ import (
 // What Judge goes by. Ratios are 0..1.
 const (
 	// betterGain is the least growth of goodput that counts, or half of what the step could
-	// bring at best if that is more. It is above the noise of a window of MinSamples and more.
+	// bring at best if that is more. No change counts that is below the noise of the samples.
 	betterGain = 0.03
 	gainShare  = 0.5
 	// worseLoss is the loss of goodput, and worseErrors the rise of the share of failed or refused
@@ -19,10 +20,14 @@ const (
 	worseErrors = 0.02
 	// latencyChange is the change of mean latency that counts.
 	latencyChange = 0.10
+	// variation is how much the durations of calls vary, as a share of their mean.
+	variation = 0.5
 )
 
 // Judge compares an upstream before and after its number of workers went from one value to another.
 // The sentence says what was measured.
+//
+// A change of goodput or latency that may be chance, given the number of calls, counts as none.
 //
 //   - More failed or refused calls: worse.
 //   - After growth: better if goodput rose; worse if it fell while demand was there, or if it stayed
@@ -43,36 +48,43 @@ func Judge(from, to float64, before, after *observe.CallSignals) (Verdict, strin
 	if !demand {
 		measured += "; demand did not use the workers"
 	}
+	unsure := noise(before, after)
 	if to > from {
-		return judgeGrowth(to/max(from, 1)-1, gain, delay, failed, demand), measured
+		return judgeGrowth(to/max(from, 1)-1, gain, delay, failed, unsure, demand), measured
 	}
-	return judgeCut(gain, delay, failed, demand), measured
+	return judgeCut(gain, delay, failed, unsure, demand), measured
 }
 
-func judgeGrowth(step, gain, delay, failed float64, demand bool) Verdict {
-	enough := max(betterGain, gainShare*step)
+// noise is about one standard deviation of a ratio of two throughputs, each counted over so many calls
+// whose durations vary by half of their mean. A change below it may be chance.
+func noise(before, after *observe.CallSignals) float64 {
+	return variation * math.Sqrt(1/max(float64(before.Count), 1)+1/max(float64(after.Count), 1))
+}
+
+func judgeGrowth(step, gain, delay, failed, unsure float64, demand bool) Verdict {
+	enough := max(betterGain, gainShare*step, unsure)
+	tooMuch := max(worseLoss, unsure)
 	switch {
 	case failed > worseErrors:
 		return VerdictWorse
 	case gain >= enough:
 		return VerdictBetter
-	case demand && gain < -worseLoss:
+	case demand && gain < -tooMuch:
 		return VerdictWorse
-	case demand && delay > max(latencyChange/2, step/2):
+	case demand && delay > max(latencyChange/2, step/2, unsure):
 		return VerdictWorse
 	}
 	return VerdictNeutral
 }
 
-func judgeCut(gain, delay, failed float64, demand bool) Verdict {
+func judgeCut(gain, delay, failed, unsure float64, demand bool) Verdict {
+	tooMuch := max(worseLoss, unsure)
 	switch {
 	case failed < -worseErrors && gain > -worseLoss:
 		return VerdictBetter
-	case failed > worseErrors && demand && gain < -worseLoss:
+	case demand && gain < -tooMuch:
 		return VerdictWorse
-	case demand && gain < -worseLoss:
-		return VerdictWorse
-	case failed <= worseErrors && gain > -betterGain && delay < -latencyChange:
+	case failed <= worseErrors && gain > -betterGain && delay < -max(latencyChange, unsure):
 		return VerdictBetter
 	}
 	return VerdictNeutral

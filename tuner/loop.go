@@ -19,6 +19,11 @@ const (
 	maxWindow = 100 * time.Second
 	// baseWindow is what it looks at when that holds enough samples.
 	baseWindow = 15 * time.Second
+	// goodSamples make the noise small against a step of a tenth; goodWindow is how far back to go for them.
+	goodSamples = 400
+	goodWindow  = time.Minute
+	// longestEvaluation ends the wait for more samples; what is then still unsure is neutral.
+	longestEvaluation = 80 * time.Second
 )
 
 // Signals is where the loop reads; observe.Window is one.

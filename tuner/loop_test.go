@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -27,6 +28,7 @@ type rig struct {
 	slots    int
 	service  time.Duration
 	outcome  observe.Outcome
+	random   *rand.Rand // if set, service times are exponential
 	stopped  bool
 }
 
@@ -80,6 +82,9 @@ func (r *rig) callOnce() bool {
 	}
 	r.busy++
 	service := r.service
+	if r.random != nil {
+		service = time.Duration(r.random.ExpFloat64() * float64(service))
+	}
 	r.mu.Unlock()
 	time.Sleep(service)
 	r.mu.Lock()
@@ -120,6 +125,24 @@ func TestTheLoopFindsTheKneeOfARealUpstream(t *testing.T) {
 			t.Errorf("the first decision is %+v", first)
 		}
 	})
+}
+
+func TestChanceDoesNotRatchetTheWorkersUp(t *testing.T) {
+	for seed := range uint64(2) {
+		synctest.Test(t, func(t *testing.T) {
+			r := newRig(t, 10, 2*time.Second, Options{Mode: ModeActive})
+			r.random = rand.New(rand.NewPCG(seed, 1))
+			stop := r.callers(25)
+			defer stop()
+			time.Sleep(20 * time.Minute)
+			if n := r.workers.Get(); n < 8 || n > 16 {
+				t.Errorf("seed %d: 20 minutes later there are %d workers for 10 slots of random 2 s", seed, n)
+				for _, d := range r.loop.Decisions(Filter{}) {
+					t.Logf("%s %.0f -> %.0f: %s; %s: %s", d.Rule, d.From, d.To, d.Reason, d.Verdict, d.Measured)
+				}
+			}
+		})
+	}
 }
 
 func TestAHealthyUpstreamWithSpareWorkersIsLeftAlone(t *testing.T) {

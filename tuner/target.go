@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"time"
 
 	"penstock/knob"
@@ -85,7 +86,8 @@ func (l *Loop) look(t *target, now time.Time) {
 func (t *target) explain(rule, reason string) { t.rule, t.reason = rule, reason }
 
 // read returns the signals of the calls under the present value, and whether there are enough. The
-// window is the last 15 s, and grows back to the last change of the knob while it has too few. Its
+// window is the last 15 s, and grows back towards the last change of the knob: to a minute while it has
+// fewer calls than are good, and beyond that while it has too few to decide on. Its
 // ends leave out one p95: at the newer end the slow calls are still under way, and after a change
 // the calls of the old value are still finishing.
 func (l *Loop) read(t *target, now time.Time) (observe.CallSignals, bool) {
@@ -95,12 +97,10 @@ func (l *Loop) read(t *target, now time.Time) (observe.CallSignals, bool) {
 	for window := max(baseWindow, 2*lag); ; window *= 2 {
 		from := later(to.Add(-window), oldest)
 		s := l.o.Signals.Between(t.Upstream, "", from, to)
-		if s.Calls.Count >= uint64(l.o.MinSamples) {
+		enough := s.Calls.Count >= uint64(l.o.MinSamples)
+		if s.Calls.Count >= goodSamples || (enough && window >= goodWindow) || !from.After(oldest) {
 			// Right after a change a few seconds may hold enough calls, yet not be a fair picture.
-			return s.Calls, s.Span >= 2*time.Second && s.Span >= min(lag, maxWindow/4)
-		}
-		if !from.After(oldest) {
-			return s.Calls, false
+			return s.Calls, enough && s.Span >= 2*time.Second && s.Span >= min(lag, maxWindow/4)
 		}
 	}
 }
@@ -151,6 +151,11 @@ func (l *Loop) judge(t *target, k *knob.Knob, after *observe.CallSignals, now ti
 	alarm := verdict == VerdictWorse && badRatio(after)-badRatio(&p.before) > 5*worseErrors
 	if now.Sub(t.since) < max(l.o.Evaluation, 3*after.P95) && !alarm {
 		t.explain("judging", "the last change is being measured")
+		return
+	}
+	// A small step shows only in many calls: rather wait for them than judge by chance.
+	if step := math.Abs(p.to/max(p.from, 1) - 1); !alarm && noise(&p.before, after) > gainShare*step && now.Sub(t.since) < longestEvaluation {
+		t.explain("judging", fmt.Sprintf("%d calls since the last change are too few to tell a step of %.0f %% from chance", after.Count, 100*step))
 		return
 	}
 	rolledBack := false
