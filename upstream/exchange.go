@@ -130,7 +130,7 @@ func (x *exchange) report(o observe.Outcome, v verdict) {
 	if m.onCall != nil {
 		m.onCall(observe.Call{
 			Upstream: x.name(), Route: x.routeName, Start: x.start, Duration: took, Status: x.status,
-			Outcome: o, InFlight: x.inFlight, Items: 1, Bytes: x.read.Load(), Header: x.answer,
+			Outcome: o, InFlight: x.inFlight, Items: max(1, x.r.Items), Bytes: x.read.Load(), Header: x.answer,
 		})
 	}
 }

@@ -87,6 +87,10 @@ func (x *exchange) repeatable() bool {
 	if request.IdempotentMethod(x.r.Method) {
 		return true
 	}
+	// A batch of look-ups is often a POST; its members' own method tells what it does.
+	if x.r.Items > 0 && request.IdempotentMethod(x.r.Route.Method) {
+		return true
+	}
 	key := x.header["Idempotency-Key"]
 	return len(key) > 0 && key[0] != ""
 }

@@ -71,6 +71,12 @@ func TestIdempotentCallsAreRetriedOnConnectionErrorsAndStatuses(t *testing.T) {
 			r.Header.Set("Idempotency-Key", `"a"`)
 			r.Data = []byte("x")
 		}, 2, "error ok", 200},
+		{"batch of look-ups", "502,200", func(r *request.Request) {
+			r.Method, r.Items, r.Route.Method, r.Data = "POST", 2, "GET", []byte("x")
+		}, 2, "error ok", 200},
+		{"batch of writes", "502,200", func(r *request.Request) {
+			r.Method, r.Items, r.Route.Method, r.Data = "POST", 2, "POST", []byte("x")
+		}, 1, "error", 502},
 		{"put", "504,200", func(r *request.Request) { r.Method = "PUT"; r.Data = []byte("x") }, 2, "timeout ok", 200},
 		{"stream", "502,200", func(r *request.Request) {
 			r.Method, r.Stream, r.StreamLength = "PUT", io.NopCloser(strings.NewReader("x")), 1
