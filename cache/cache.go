@@ -25,6 +25,7 @@ type Cache struct {
 	memos    *memos
 	counters *counters
 	disk     *disk
+	codec    codec
 	// split: entries under keys with credentials may exist (see storeKey).
 	split atomic.Bool
 

@@ -32,6 +32,7 @@ func TestFreshAnswerIsServedWithoutACall(t *testing.T) {
 		time.Sleep(51 * time.Second)
 		do(t, c, get(httpRoute(), "k"))
 		o.wantCalls(t, 2)
+		synctest.Wait()
 		s := c.Stats()
 		if s.Hits != 1 || s.Misses != 2 || s.Stored != 2 || len(s.Routes) != 1 || s.Routes[0].Hits != 1 {
 			t.Errorf("stats: %+v", s)

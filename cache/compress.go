@@ -11,30 +11,30 @@ import (
 // packSaving is the least share of a body, in percent, that compression must save.
 const packSaving = 10
 
-// codec packs bodies. The encoder and the decoder keep pools of their own and are safe for
-// concurrent use by EncodeAll and DecodeAll.
+// codec packs bodies. It is safe for concurrent use. Each Cache has its own, made on first use, as
+// its tables take some hundred kilobytes.
 type codec struct {
-	enc *zstd.Encoder
-	dec *zstd.Decoder
+	once sync.Once
+	enc  *zstd.Encoder
+	dec  *zstd.Decoder
+	err  error
 }
 
-// newCodec is made once, on first use: its tables take some hundred kilobytes.
-var newCodec = sync.OnceValues(func() (*codec, error) {
-	enc, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
-	if err != nil {
-		return nil, err
-	}
-	dec, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxObjectLimit), zstd.WithDecodeAllCapLimit(true))
-	if err != nil {
-		return nil, err
-	}
-	return &codec{enc, dec}, nil
-})
+func (c *codec) init() error {
+	c.once.Do(func() {
+		c.enc, c.err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(2), zstd.WithWindowSize(1<<20))
+		if c.err != nil {
+			return
+		}
+		// With the limit, a body never grows beyond the capacity that it is given.
+		c.dec, c.err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(0), zstd.WithDecoderMaxMemory(maxObjectLimit), zstd.WithDecodeAllCapLimit(true))
+	})
+	return c.err
+}
 
 // pack compresses body if that pays; ok is false if it does not.
-func pack(body []byte) (packed []byte, ok bool) {
-	c, err := newCodec()
-	if err != nil {
+func (c *codec) pack(body []byte) (packed []byte, ok bool) {
+	if c.init() != nil {
 		return nil, false
 	}
 	limit := len(body) - len(body)*packSaving/100
@@ -47,12 +47,10 @@ func pack(body []byte) (packed []byte, ok bool) {
 
 // unpack gives the body of size bytes back. It fails if packed is not exactly that, so a damaged
 // entry can't make the process grow.
-func unpack(packed []byte, size int64) ([]byte, error) {
-	c, err := newCodec()
-	if err != nil {
+func (c *codec) unpack(packed []byte, size int64) ([]byte, error) {
+	if err := c.init(); err != nil {
 		return nil, err
 	}
-	// The decoder writes at most the capacity.
 	body, err := c.dec.DecodeAll(packed, make([]byte, 0, size))
 	if err != nil {
 		return nil, fmt.Errorf("unpack a stored body: %w", err)

@@ -332,7 +332,7 @@ func (f *flight) keep(answered time.Time) {
 	e := newEntry(f.response.Status, f.response.Header, f.buf.bytes(), f.verdict, answered)
 	e.selectors = f.values
 	if packable(e.header, len(e.body), o.CompressMinBytes) {
-		if packed, ok := pack(e.body); ok {
+		if packed, ok := f.c.codec.pack(e.body); ok {
 			e.body, e.packed = packed, true
 		}
 	}
