@@ -21,6 +21,10 @@ const (
 	// firstRest is how long the first stand-down lasts; doubled each time up to longestRest.
 	firstRest   = time.Minute
 	longestRest = time.Hour
+	// routeDoubts is how many more answers of a route may turn out not storable than storable before the
+	// route is left alone for pauseUnstored.
+	routeDoubts = 2
+	maxRoutes   = 1024
 	// maxOutstanding bounds the prefetches that are followed at once.
 	maxOutstanding = 4096
 )
@@ -33,6 +37,7 @@ type books struct {
 
 	outstanding *clockTable[fate]
 	quiet       *clockTable[time.Time] // until when a key needs no prefetch
+	routes      *clockTable[routeRecord]
 	sweepAt     int
 
 	observed, issued, used, late, wasted, redundant, failed, wastedBytes uint64
@@ -56,6 +61,31 @@ type fate struct {
 	bytes   int64
 }
 
+// routeRecord says whether answers of a route can be stored at all.
+type routeRecord struct {
+	doubts int // answers not stored less answers stored, within narrow bounds
+	until  time.Time
+}
+
+// storable takes in whether an answer of a route could be stored.
+func (b *books) storable(route uint64, yes bool, now time.Time) {
+	r := b.routes.add(route, nil)
+	if yes {
+		r.doubts = max(r.doubts-1, -routeDoubts)
+		return
+	}
+	r.doubts = min(r.doubts+1, routeDoubts)
+	if r.doubts == routeDoubts {
+		r.until = now.Add(pauseUnstored)
+	}
+}
+
+// worthwhile reports whether prefetches of a route have a chance to be stored.
+func (b *books) worthwhile(route uint64, now time.Time) bool {
+	r := b.routes.get(route)
+	return r == nil || r.doubts < routeDoubts || !now.Before(r.until)
+}
+
 // fetchResult is how a prefetch ended.
 type fetchResult struct {
 	err       error
@@ -66,7 +96,7 @@ type fetchResult struct {
 }
 
 func newBooks(o Options) *books {
-	b := &books{ratio: o.BudgetRatio, minPrecision: o.minPrecision, tokens: firstTokens}
+	b := &books{ratio: o.BudgetRatio, minPrecision: o.minPrecision, tokens: firstTokens, routes: newClockTable[routeRecord](maxRoutes)}
 	b.resize(o.MaxItems)
 	return b
 }

@@ -1,6 +1,10 @@
 package preload
 
-import "hash/maphash"
+import (
+	"hash/maphash"
+
+	"penstock/request"
+)
 
 // hasher makes keys small. Its seed is of this process, so that nobody outside can construct
 // collisions.
@@ -17,4 +21,12 @@ func (h hasher) key(tenant, name string) uint64 {
 	_ = m.WriteByte(0)
 	_, _ = m.WriteString(name)
 	return m.Sum64()
+}
+
+// route hashes a route's name, which outlives the Route of one configuration.
+func (h hasher) route(r *request.Route) uint64 {
+	if r == nil {
+		return 0
+	}
+	return h.key(r.Upstream, r.Name)
 }

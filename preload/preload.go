@@ -117,8 +117,8 @@ type Preloader struct {
 
 // observed is an access, made small for the queue.
 type observed struct {
-	key, session uint64
-	hit          bool
+	key, session, route uint64
+	hit                 bool
 }
 
 // job is a prefetch to make.
@@ -178,7 +178,7 @@ func (p *Preloader) Observe(a Access) {
 	key := p.hash.key(r.Tenant, r.Key)
 	p.known.remember(key, r)
 	select {
-	case p.queue <- observed{key: key, session: p.hash.key(r.Tenant, a.Client), hit: a.Cache.Hit}:
+	case p.queue <- observed{key: key, session: p.hash.key(r.Tenant, a.Client), route: p.hash.route(r.Route), hit: a.Cache.Hit}:
 	default:
 		p.dropped.Add(1)
 	}
@@ -200,6 +200,9 @@ func (p *Preloader) step(a observed) {
 	now := time.Now()
 	p.mu.Lock()
 	p.books.access(a.key, a.hit, now)
+	if a.hit {
+		p.books.storable(a.route, true, now)
+	}
 	next := p.model.learn(a.session, a.key, p.o.Threshold.Get())
 	var jobs [maxSuccessors]job
 	n := 0
@@ -208,7 +211,7 @@ func (p *Preloader) step(a observed) {
 			continue
 		}
 		r := p.known.get(key)
-		if r == nil {
+		if r == nil || !p.books.worthwhile(p.hash.route(r.Route), now) {
 			continue
 		}
 		jobs[n] = job{key, r}
@@ -245,6 +248,9 @@ func (p *Preloader) fetchAll(ctx context.Context) {
 		case j := <-p.work:
 			f := p.fetch(ctx, j)
 			p.mu.Lock()
+			if f.err == nil && !f.redundant {
+				p.books.storable(p.hash.route(j.request.Route), f.stored, time.Now())
+			}
 			p.books.fetched(j.key, f, time.Now())
 			p.mu.Unlock()
 		}

@@ -223,6 +223,22 @@ func TestOneTenantsSequenceTellsNothingAboutAnother(t *testing.T) {
 	})
 }
 
+func TestARouteWhoseAnswersCannotBeStoredIsLeftAlone(t *testing.T) {
+	inBubble(t, Options{}, func(b *bed) {
+		b.up.answer = func(*request.Request) (*request.Response, error) {
+			return &request.Response{Status: 200, Body: request.NewBody([]byte("x")), Cache: request.CacheStatus{Fwd: "miss"}}, nil
+		}
+		for i := range 200 {
+			key := fmt.Sprint(i % 20)
+			b.Observe(Access{Request: get(key), Client: "c"})
+			synctest.Wait()
+		}
+		if n := len(b.up.keys()); n != routeDoubts {
+			t.Errorf("%d prefetches of what can't be stored, want %d", n, routeDoubts)
+		}
+	})
+}
+
 func TestSwitchedOffItDoesNothing(t *testing.T) {
 	inBubble(t, Options{Enabled: knob.FixedBool(false)}, func(b *bed) {
 		for range 5 {
