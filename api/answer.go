@@ -69,10 +69,10 @@ func (d *data) copyHeader(h http.Header, x *exchange, resp *request.Response) {
 			h[name] = values
 		}
 	}
-	h[headerRequestID] = x.value(x.id)
 	for _, names := range resp.Header["Connection"] {
 		dropNamed(h, names)
 	}
+	h[headerRequestID] = x.value(x.id) // the upstream's own would not lead to our log
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // net/http would guess one
 	}

@@ -53,32 +53,35 @@ func movieLine(id string) string {
 	return `{"id":"` + id + `","route":"movie","params":{"id":"` + id + `"}}`
 }
 
+// byKind answers each film by what its id says.
+func byKind(_ context.Context, r *request.Request) (*request.Response, error) {
+	switch r.Params["id"] {
+	case "json":
+		return reply(200, "{\"a\" : [1,\n \"<&>\"]}"), nil
+	case "hit":
+		resp := reply(200, `1`)
+		resp.Cache = request.CacheStatus{Hit: true}
+		return resp, nil
+	case "badjson":
+		return reply(200, "{"), nil
+	case "bytes":
+		return reply(200, "\xff\x00", "Content-Type", "image/png"), nil
+	case "gzip":
+		return reply(200, `{}`, "Content-Encoding", "gzip"), nil
+	case "gone":
+		return reply(410, `{"gone":true}`, "Retry-After", "3"), nil
+	case "busy":
+		return nil, &request.Error{Problem: request.ProblemReducedCapacity, Detail: "full", RetryAfter: 1100 * time.Millisecond}
+	case "panic":
+		panic("boom")
+	case "large":
+		return reply(200, strings.Repeat("x", 5000)), nil
+	}
+	return reply(204, ""), nil
+}
+
 func TestABatchAnswersEachItemByItsKind(t *testing.T) {
-	h := newDataHandler(t, func(_ context.Context, r *request.Request) (*request.Response, error) {
-		switch r.Params["id"] {
-		case "json":
-			return reply(200, "{\"a\" : [1,\n \"<&>\"]}"), nil
-		case "hit":
-			resp := reply(200, `1`)
-			resp.Cache = request.CacheStatus{Hit: true}
-			return resp, nil
-		case "badjson":
-			return reply(200, "{"), nil
-		case "bytes":
-			return reply(200, "\xff\x00", "Content-Type", "image/png"), nil
-		case "gzip":
-			return reply(200, `{}`, "Content-Encoding", "gzip"), nil
-		case "gone":
-			return reply(410, `{"gone":true}`, "Retry-After", "3"), nil
-		case "busy":
-			return nil, &request.Error{Problem: request.ProblemReducedCapacity, Detail: "full", RetryAfter: 1100 * time.Millisecond}
-		case "panic":
-			panic("boom")
-		case "large":
-			return reply(200, strings.Repeat("x", 5000)), nil
-		}
-		return reply(204, ""), nil
-	}, withLimits(Limits{MaxBodyBytes: 4000}))
+	h := newDataHandler(t, byKind, withLimits(Limits{MaxBodyBytes: 4000}))
 	ids := []string{"json", "hit", "badjson", "bytes", "gzip", "gone", "busy", "panic", "large", "empty"}
 	var items []string
 	for _, id := range ids {

@@ -109,7 +109,7 @@ func TestProxyDropsHopByHopAndItsOwnHeadersOnTheWayIn(t *testing.T) {
 }
 
 func TestProxyDropsHopByHopHeadersOnTheWayOutAndChangesNoSharedHeader(t *testing.T) {
-	shared := reply(200, "{}", "Connection", "X-Hop", "X-Hop", "1", "Keep-Alive", "1", "Proxy-Authenticate", "x", "Upgrade", "x",
+	shared := reply(200, "{}", "Connection", "X-Hop, x-request-id", "X-Hop", "1", "Keep-Alive", "1", "Proxy-Authenticate", "x", "Upgrade", "x",
 		"Via", "1.1 origin", "Cache-Status", "Origin; hit", "Server-Timing", "db;dur=1", "Set-Cookie", "a=1", "Set-Cookie", "b=2",
 		"Server", "origin", headerRequestID, "of the origin")
 	shared.Cache = request.CacheStatus{Fwd: "stale", FwdStatus: 503, Detail: "stale-if-error", TTL: -1500 * time.Millisecond, HasTTL: true, Age: 90 * time.Second, HasAge: true}
