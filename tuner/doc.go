@@ -16,7 +16,8 @@
 // Invariants: a knob stays inside its Spec's bounds and moves at most MaxStep at once; a pinned knob is
 // left alone; nothing is decided on fewer than MinSamples calls, and the window grows until it has them;
 // only calls that started after the last change of the knob, plus the time that such calls take, are
-// read, so no cohort of calls is cut twice; there is at most one unjudged change of a knob.
+// read, so no cohort of calls is cut twice; there is at most one unjudged change of a knob; a change of
+// throughput that may be chance, given the number of calls, counts as none.
 //
 // Concurrency: all methods of Loop and Ledger may be called at once.
 //
