@@ -58,6 +58,7 @@ func (c *Comparison) Write(w io.Writer) error {
 	fmt.Fprintln(t, "\twithout Penstock\twith Penstock")
 	row("requests", func(s Side) string { return fmt.Sprint(s.Rows) })
 	row("answered", func(s Side) string { return fmt.Sprintf("%d (%s)", s.OK, percent(s.OK, s.Rows)) })
+	row("failed", func(s Side) string { return s.failures() })
 	row("throughput", func(s Side) string { return fmt.Sprintf("%.0f/s", s.Throughput) })
 	row("p50", func(s Side) string { return short(s.P50) })
 	row("p95", func(s Side) string { return short(s.P95) })

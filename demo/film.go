@@ -40,6 +40,7 @@ var (
 	openings = []string{"The Last", "A Quiet", "Beyond the", "Return of the", "The Secret", "Under the", "One More", "The Broken"}
 	nouns    = []string{"River", "Harbour", "Winter", "Machine", "Garden", "Lantern", "Mountain", "Letter", "Bridge", "Orchard", "Signal", "Valley"}
 	deeds    = []string{"finds a map", "loses a bet", "inherits a mill", "hears a voice on the wire", "misses the last train", "opens the wrong gate"}
+	turns    = []string{"Meanwhile", "Years later", "By chance", "In the same town", "Against all advice", "On a Sunday"}
 	people   = []string{"A retired engineer", "A young cook", "A pair of twins", "A lock keeper", "A night nurse", "A failed magician"}
 )
 
@@ -60,8 +61,10 @@ func makeFilms(seed uint64, n int) []film {
 		f.title = fmt.Sprintf("%s %s %d", pick(openings), pick(nouns), f.id)
 		f.year = 1950 + r.IntN(75)
 		f.genre = pick(genres)
-		f.plot = fmt.Sprintf("%s %s, and %s %s. %s", pick(people), pick(deeds),
-			strings.ToLower(pick(people)), pick(deeds), strings.Repeat("Nothing is as it was before. ", 4+r.IntN(24)))
+		f.plot = fmt.Sprintf("%s %s.", pick(people), pick(deeds))
+		for range 2 + r.IntN(9) {
+			f.plot += fmt.Sprintf(" %s %s %s.", pick(turns), strings.ToLower(pick(people)), pick(deeds))
+		}
 		f.related = make([]int, 0, relatedFilms)
 		for range relatedFilms {
 			f.related = append(f.related, 1+r.IntN(n))

@@ -54,13 +54,26 @@ type Report struct {
 	Notes []string `json:"notes,omitempty"`
 }
 
-// HitRatio is the share of OK answers that cost no upstream call of their own: hits, and requests
-// that shared a call in flight.
+// HitRatio is the share of all rows that were answered without an upstream call of their own: hits,
+// and requests that shared a call in flight. Rows that failed count as misses, so that the ratio
+// never passes the ceiling.
 func (r *Report) HitRatio() float64 {
-	if r.OK == 0 {
+	if r.Rows == 0 {
 		return 0
 	}
-	return float64(r.Hits+r.Collapsed) / float64(r.OK)
+	return float64(r.Hits+r.Collapsed) / float64(r.Rows)
+}
+
+// failures lists what failed and how often.
+func (r *Report) failures() string {
+	var parts []string
+	for _, kind := range slices.Sorted(maps.Keys(r.Failed)) {
+		parts = append(parts, fmt.Sprintf("%s: %d", kind, r.Failed[kind]))
+	}
+	if len(parts) == 0 {
+		return "none"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Write prints the report for people.

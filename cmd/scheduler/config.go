@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -206,16 +207,21 @@ func (c *cli) printEntries(entries []client.ConfigEntry, all bool) error {
 	}
 	rows := [][]string{{"KEY", "VALUE", "SOURCE"}}
 	for _, e := range kept {
-		from := e.Source
-		if e.File != "" {
-			from += " " + e.File
-		}
-		if e.Line > 0 {
-			from += ":" + strconv.Itoa(e.Line)
-		}
-		rows = append(rows, []string{e.Key, show(e.Value), from})
+		rows = append(rows, []string{e.Key, show(e.Value), origin(e)})
 	}
 	return c.printTable(rows)
+}
+
+// origin says where a value comes from: "file penstock.yaml:3", "flag --server.listen", "default".
+func origin(e client.ConfigEntry) string {
+	from := e.File
+	if !strings.HasPrefix(from, e.Source) { // a flag's and a variable's place name their source
+		from = strings.TrimSpace(e.Source + " " + e.File)
+	}
+	if e.Line > 0 {
+		from += ":" + strconv.Itoa(e.Line)
+	}
+	return from
 }
 
 func (c *cli) configSchemaCommand() *cobra.Command {

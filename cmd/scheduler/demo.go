@@ -98,6 +98,18 @@ func (c *cli) demo(cmd *cobra.Command, o *demoOptions) (err error) {
 	return c.runDemo(cmd.Context(), o, svc, apiURL)
 }
 
+// visited is a service whose visitors leave before it stops.
+type visited struct {
+	service
+	visitors *demo.Visitors
+}
+
+// Stop sends the visitors home, then stops the service.
+func (v visited) Stop(ctx context.Context) error {
+	v.visitors.Stop()
+	return v.service.Stop(ctx)
+}
+
 // runDemo lets the visitors in until the end of the demo, and then stops the service.
 func (c *cli) runDemo(ctx context.Context, o *demoOptions, svc service, apiURL string) error {
 	data := "http://" + dialable(svc.DataAddr())
@@ -107,8 +119,8 @@ func (c *cli) runDemo(ctx context.Context, o *demoOptions, svc service, apiURL s
 			return errors.Join(err, c.drain(svc))
 		}
 		v.Start()
+		svc = visited{svc, v}
 		defer func() {
-			v.Stop()
 			s := v.Stats()
 			fmt.Fprintf(c.out, "visitors: %d requests, %d answered, %d of them from the cache, %d failed\n", s.Asked, s.Answered, s.Hits, s.Failed)
 		}()

@@ -115,7 +115,11 @@ func knobText(k client.Knob, v *float64) string {
 	case v == nil:
 		return "any"
 	case k.Kind == "duration":
-		return time.Duration(*v * float64(time.Second)).String()
+		text := time.Duration(*v * float64(time.Second)).String()
+		if hours, whole := strings.CutSuffix(text, "h0m0s"); whole {
+			return hours + "h"
+		}
+		return text
 	case k.Kind == "bool":
 		return strconv.FormatBool(*v != 0)
 	}
