@@ -32,7 +32,8 @@ type Limits struct {
 	// written ones included. Defaults 64 and 4. More fills upstream batches better, less takes
 	// less memory.
 	Chunk, Parallel int
-	// BufferBytes is the read buffer of an NDJSON batch. Default 64 KiB.
+	// BufferBytes is the read buffer of an NDJSON batch. Default 64 KiB, at least 4 KiB: with
+	// less, most lines would take several reads.
 	BufferBytes int
 }
 
@@ -49,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	if l.BufferBytes <= 0 {
 		l.BufferBytes = 64 << 10
 	}
+	l.BufferBytes = max(l.BufferBytes, 4<<10)
 	return l
 }
 
