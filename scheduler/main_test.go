@@ -7,10 +7,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"penstock/observe"
 	"penstock/request"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func registry() *observe.Registry { return observe.NewRegistry() }
 
 // fake is the stage behind the scheduler.
 type fake struct {
