@@ -25,13 +25,13 @@ type Config struct {
 	Tuning     Tuning              `koanf:"tuning" doc:"The tuner that turns the knobs by measurement."`
 	Streaming  Streaming           `koanf:"streaming" doc:"The pipeline for batches and NDJSON streams."`
 	Profiling  Profiling           `koanf:"profiling" doc:"Go's profiler on the admin plane."`
-	Tenants    Tenants             `koanf:"tenants" doc:"Who asks: requests are shared out fairly between tenants."`
+	Tenants    Tenants             `koanf:"tenants" doc:"Who asks, by what key, and what each may take: requests are shared out fairly between tenants."`
 	Knobs      map[string]string   `koanf:"knobs" key:"knob" doc:"Pins: knob name to fixed value. A pinned knob is left alone by the tuner until its line is removed and the configuration reloaded."`
 }
 
 // Server is the data plane.
 type Server struct {
-	Listen            string        `koanf:"listen" type:"address" reload:"restart" doc:"The address to listen on, host:port; port 0 takes a free one. Bind to 0.0.0.0 only behind something that authenticates."`
+	Listen            string        `koanf:"listen" type:"address" reload:"restart" doc:"The address to listen on, host:port; port 0 takes a free one. Before you open it to a network, give the tenants keys (tenants.accounts)."`
 	MaxBodyBytes      Size          `koanf:"max_body_bytes" min:"1KiB" max:"1GiB" doc:"The largest request body that is taken; more lets clients send more, less bounds memory per request."`
 	MaxHeaderBytes    Size          `koanf:"max_header_bytes" min:"4KiB" max:"16MiB" reload:"restart" doc:"The largest request header that is taken; more for clients with big cookies, less bounds memory per connection."`
 	ReadHeaderTimeout time.Duration `koanf:"read_header_timeout" min:"100ms" max:"5m" reload:"restart" doc:"How long a client may take to send its header; longer suits bad networks, shorter frees connections held by slow senders."`
@@ -113,7 +113,7 @@ type Priorities struct {
 // Pool is a connection pool.
 type Pool struct {
 	MaxIdle        int           `koanf:"max_idle" min:"1" max:"100000" doc:"The most idle connections kept in all; more saves handshakes, fewer save sockets."`
-	MaxIdlePerHost int           `koanf:"max_idle_per_host" min:"1" max:"100000" doc:"The most idle connections kept for each host; more saves handshakes after bursts, fewer save sockets."`
+	MaxIdlePerHost int           `koanf:"max_idle_per_host" min:"1" max:"100000" doc:"The most idle connections kept for each host, at most max_idle; more saves handshakes after bursts, fewer save sockets."`
 	MaxPerHost     int           `koanf:"max_per_host" min:"0" max:"100000" doc:"The most connections to each host, busy ones included; a low number protects the host but makes workers wait; 0: no limit but the workers."`
 	IdleTimeout    time.Duration `koanf:"idle_timeout" min:"1s" max:"1h" doc:"How long an idle connection is kept; longer saves handshakes, shorter avoids connections that the host has dropped."`
 	HTTP2          bool          `koanf:"http2" doc:"Whether HTTP/2 is used where a TLS upstream offers it; on shares one connection, off keeps slow answers from delaying others."`
@@ -141,17 +141,12 @@ type Tuning struct {
 
 // Streaming is the pipeline of batches and streams.
 type Streaming struct {
-	ChunkSize      int `koanf:"chunk_size" min:"1" max:"100000" doc:"How many lines are taken on at once; more lets batches fill, fewer bound memory."`
-	ParallelStages int `koanf:"parallel_stages" min:"1" max:"1024" doc:"How many items of one stream are worked on at once; more is faster, fewer leave room to others."`
+	ChunkSize      int `koanf:"chunk_size" min:"1" max:"100000" doc:"How many items make a chunk; more lets upstream batches fill, fewer bound memory."`
+	ParallelStages int `koanf:"parallel_stages" min:"1" max:"1024" doc:"How many chunks are worked on at once, so that chunk_size times this many items are under way; more is faster, fewer leave room to others in the queue."`
 	Buffer         int `koanf:"buffer" min:"1" max:"100000" doc:"How many finished answers wait for a slow reader before the stream pauses; more smooths, fewer bound memory."`
 }
 
 // Profiling is Go's profiler.
 type Profiling struct {
 	Enabled bool `koanf:"enabled" reload:"restart" doc:"Whether /debug/pprof is served on the admin plane; on helps to find what is slow, off shows nothing of the inside."`
-}
-
-// Tenants says who asks.
-type Tenants struct {
-	Header string `koanf:"header" type:"header" doc:"The request header that names the tenant; trust it only if something in front sets it. Empty: all requests are of one tenant."`
 }

@@ -203,7 +203,7 @@ func (l *layer) decodeList(s *spec, n *node, path string) (any, bool) {
 
 // withDefaults fills a rate window in: lists are replaced as a whole, so no other layer does.
 func (l *layer) withDefaults(s *spec, m map[string]any, path string) map[string]any {
-	filled := valueMap(s, defaultRate())
+	filled := valueMap(s, defaultRate()) // a TenantRate has the same fields
 	for key := range filled {
 		if _, ok := m[key]; !ok && key != "limit" {
 			l.origins[join(path, key)] = Origin{Source: knob.SourceDefault}

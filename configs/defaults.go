@@ -42,8 +42,8 @@ func Defaults() *Config {
 		Monitoring: Monitoring{SamplingInterval: time.Second, Retention: 15 * time.Minute, Alerts: true},
 		Preload:    Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.5},
 		Tuning:     Tuning{Mode: "active", Interval: 5 * time.Second},
-		Streaming:  Streaming{ChunkSize: 100, ParallelStages: 16, Buffer: 100},
-		Tenants:    Tenants{Header: "X-Tenant"},
+		Streaming:  Streaming{ChunkSize: 32, ParallelStages: 4, Buffer: 256},
+		Tenants:    Tenants{Header: "X-Tenant", Anonymous: "auto", Default: defaultTenant().Limits()},
 	}
 }
 
@@ -79,6 +79,9 @@ func defaultRoute() Route {
 
 // defaultRate is what a rate window has that sets nothing but its limit.
 func defaultRate() Rate { return Rate{Per: time.Second} }
+
+// defaultTenant is what a listed tenant has that sets nothing.
+func defaultTenant() Tenant { return Tenant{Weight: 1, CacheShare: 1} }
 
 // SourcePreset marks a value that comes from the preset's bundle.
 const SourcePreset knob.Source = "preset"

@@ -18,7 +18,7 @@ var clientVariables = []string{
 	"PENSTOCK_ADMIN",       // the admin address that client commands talk to
 	"PENSTOCK_ADMIN_URL",   // the same as a URL
 	"PENSTOCK_ADMIN_TOKEN", // the token that client commands send
-	"PENSTOCK_TARGET",      // the data plane that send and replay talk to
+	"PENSTOCK_URL",         // the data plane that client commands talk to
 	"PENSTOCK_API_KEY",     // the key that send and replay show
 	"PENSTOCK_TRACES",      // the folder of traces, for tests and benchmarks
 	"PENSTOCK_VERSION",     // set by images and packages

@@ -107,6 +107,9 @@ func inherit(set, base *stack) *layer {
 	for _, name := range slices.Sorted(maps.Keys(upstreams)) {
 		h.upstream(name)
 	}
+	for _, name := range slices.Sorted(maps.Keys(section(set.raw(), "tenants", "accounts"))) {
+		h.all(root().field("tenants").field("accounts").elem, defaultTenant(), "tenants", "accounts", name)
+	}
 	// An upstream's values in force are its inherited ones under its own.
 	full := newStack(h.layer, &layer{values: set.raw(), origins: set.origins})
 	for _, name := range slices.Sorted(maps.Keys(section(set.raw(), "routes"))) {

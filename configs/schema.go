@@ -136,6 +136,8 @@ func (s *spec) textSchema(o object) {
 		o["pattern"] = `^https?://[^/?#@\s]+(/[^?#\s]*)?$`
 	case s.format == "header":
 		o["pattern"] = "^[A-Za-z0-9!#$%&'*+.^_`|~-]*$"
+	case s.format == "keyhash":
+		o["pattern"] = keyHashPattern.String()
 	case s.format == "regexp":
 		o["format"] = "regex"
 	}
@@ -145,6 +147,8 @@ func (s *spec) keyPattern() string {
 	switch s.keys {
 	case "name":
 		return namePattern.String()
+	case "tenant":
+		return tenantPattern.String()
 	case "header":
 		return headerPattern.String()
 	case "param":
@@ -155,7 +159,7 @@ func (s *spec) keyPattern() string {
 
 // defaults is the value of an element of which nothing is set, invalid where there is none.
 func (s *spec) defaults() reflect.Value {
-	for _, v := range []any{inheritedUpstream(), inheritedRoute(), defaultRate()} {
+	for _, v := range []any{inheritedUpstream(), inheritedRoute(), defaultRate(), TenantRate(defaultRate()), defaultTenant()} {
 		if reflect.TypeOf(v) == s.typ {
 			return reflect.ValueOf(v)
 		}

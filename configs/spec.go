@@ -32,8 +32,8 @@ type spec struct {
 	doc      string
 	min, max *bound
 	enum     []string
-	format   string // url, address, header, regexp, scalar
-	keys     string // for maps, what a key is: name, header, param, knob, any
+	format   string // url, address, header, regexp, keyhash, scalar
+	keys     string // for maps, what a key is: name, tenant, header, param, knob, any
 	inherit  string // where the value comes from when it is not set
 	required bool
 	secret   bool

@@ -37,6 +37,7 @@ func (c *Config) Validate() []Fault {
 	v := new(checks)
 	v.walk(root(), reflect.ValueOf(*c), "")
 	v.sections(c)
+	v.tenants(c.Tenants)
 	for _, name := range c.UpstreamNames() {
 		v.upstream("upstreams."+name, c.Upstreams[name])
 	}
@@ -77,6 +78,8 @@ func (c *checks) mapKey(s *spec, key, path string) {
 	switch {
 	case s.keys == "name" && !namePattern.MatchString(key):
 		c.fault(path, "%q is not a usable name: take a-z, 0-9, _ and -, beginning with a letter or digit, at most 63", key)
+	case s.keys == "tenant" && !tenantPattern.MatchString(key):
+		c.fault(path, "%q is not a usable name of a tenant: take letters, digits and _ . @ : -, beginning with a letter or digit, at most 128", key)
 	case s.keys == "header" && !headerPattern.MatchString(key):
 		c.fault(path, "%q is not a header name", key)
 	case s.keys == "header" && framingHeader(key):
@@ -148,6 +151,8 @@ func (c *checks) text(s *spec, text, path string) {
 		if text != "environment" {
 			c.proxy(path, text)
 		}
+	case "keyhash":
+		c.keyHash(path, text)
 	case "header":
 		if !headerPattern.MatchString(text) {
 			c.fault(path, "%q is not a header name", text)

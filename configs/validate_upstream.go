@@ -6,9 +6,6 @@ import "strings"
 func (c *checks) upstream(path string, u Upstream) {
 	c.workers(path+".workers", u.Workers)
 	c.policy(path+".cache", u.Cache)
-	if u.Pool.MaxIdlePerHost > u.Pool.MaxIdle {
-		c.fault(path+".pool.max_idle_per_host", "must be at most max_idle (%d), not %d", u.Pool.MaxIdle, u.Pool.MaxIdlePerHost)
-	}
 	if (u.TLS.CertFile == "") != (u.TLS.KeyFile == "") {
 		c.fault(path+".tls", "cert_file and key_file belong together; set both or none")
 	}
