@@ -117,6 +117,24 @@ func TestCancelledCallHoldsItsPermitForTheUsualTime(t *testing.T) {
 	})
 }
 
+func TestDrainDoesNotWaitForHeldPermits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(options(1), &fake{do: slow(time.Minute)})
+		defer s.Close()
+		a := begin(t, s, "", ask("a", 3))
+		<-time.After(time.Second)
+		stop := time.AfterFunc(time.Second, func() { a.cancel(nil) })
+		defer stop.Stop()
+		start := time.Now()
+		if err := s.Drain(t.Context()); err != nil || time.Since(start) != time.Second {
+			t.Errorf("drained after %v with %v, want 1s, when the call was given up", time.Since(start), err)
+		}
+		if st := s.Stats(); st.Held != 1 {
+			t.Errorf("stats %+v, want the permit still held", st)
+		}
+	})
+}
+
 func TestHeldPermitIsBoundedByTheRoutesTimeout(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := New(options(1), &fake{do: slow(time.Second)})
