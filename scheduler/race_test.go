@@ -76,6 +76,12 @@ func storm(t *testing.T, seed uint64) {
 	if err := s.Drain(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	checkCalm(t, s)
+}
+
+// checkCalm checks that nothing is left of what was going on.
+func checkCalm(t *testing.T, s *Scheduler) {
+	t.Helper()
 	if st := s.Stats(); st.InFlight != 0 || st.Held != 0 || st.Queued != 0 || len(s.q.groups) != 0 {
 		t.Errorf("stats %+v at the end, %d groups", st, len(s.q.groups))
 	}
