@@ -145,22 +145,24 @@ func (b *buffer) signalRoom() {
 	}
 }
 
-// bytes is the whole body as one slice, nil if it is windowed. Writer only, after finish.
-func (b *buffer) bytes() []byte {
+// bytes is the whole body as one slice, with the first unseen bytes of space, nil if it is windowed.
+// Writer only.
+func (b *buffer) bytes(unseen int) []byte {
 	b.mu.Lock()
-	head, size := b.head, b.size
+	head, tail, size := b.head, b.tail, b.size+int64(unseen)
 	b.mu.Unlock()
 	if head == nil {
 		return nil
 	}
-	if head.next == nil && cap(head.data)-len(head.data) <= len(head.data)/8 {
-		return head.data[:len(head.data):len(head.data)]
+	last := tail.data[:len(tail.data)+unseen]
+	if head == tail && cap(last)-len(last) <= len(last)/8 {
+		return last[:len(last):len(last)]
 	}
 	all := make([]byte, 0, size)
-	for c := head; c != nil; c = c.next {
+	for c := head; c != tail; c = c.next {
 		all = append(all, c.data...)
 	}
-	return all
+	return append(all, last...)
 }
 
 // attach adds a reader from the start of the body, or returns nil if that is gone. The reader

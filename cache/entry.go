@@ -201,6 +201,21 @@ func (r *record) with(key string, q *request.Request, e *entry, now time.Time) *
 	return n
 }
 
+// replace returns a record with by in the place of e, nil if e is not in it any more.
+func (r *record) replace(key string, e, by *entry) *record {
+	if r == nil {
+		return nil
+	}
+	i := slices.Index(r.variants, e)
+	if i < 0 {
+		return nil
+	}
+	n := &record{route: r.route, upstream: r.upstream, variants: slices.Clone(r.variants)}
+	n.variants[i] = by
+	n.measure(key)
+	return n
+}
+
 func (r *record) measure(key string) {
 	r.bytes, r.until = int64(len(key)), 0
 	for _, e := range r.variants {

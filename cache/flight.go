@@ -239,15 +239,18 @@ func (f *flight) answer(resp *request.Response, m moment) {
 			_ = resp.Body.Close()
 		}
 	}()
+	var kept *entry
+	keep := func(unseen int) { kept = f.keep(&o, o.buf.bytes(unseen), m.answered) }
+	if o.storable && resp.ContentLength == 0 {
+		keep(0) // its headers are all that the client waits for
+	}
 	f.hand(o)
-	whole, err := f.pump(resp, limit)
+	err := f.pump(resp, limit, keep)
 	closed = true
 	_ = resp.Body.Close() // ends the permit, before we work on our own account
 	f.buf.finish(err, resp.Trailer)
-	if err == io.EOF && whole {
-		f.keep(m.answered)
-	}
 	f.c.flights.unlist(f)
+	f.pack(kept)
 }
 
 // learn tells the table how requests for this key are to be joined from now on.
@@ -299,48 +302,80 @@ func (f *flight) hand(o outcome) {
 	}
 }
 
-// pump reads the body to its end. It returns how that came, io.EOF if all is well, and whether
-// the buffer holds the whole body.
-func (f *flight) pump(resp *request.Response, limit int64) (whole bool, err error) {
-	whole = f.storable
+// pump reads the body to its end and returns how that came, io.EOF if all is well. A whole body
+// that is to be stored is kept before its last bytes, or its end, can be read: who then asks again
+// finds it. keep is told how many bytes it has that no reader sees yet.
+func (f *flight) pump(resp *request.Response, limit int64, keep func(unseen int)) error {
+	whole := f.storable && resp.ContentLength != 0
 	bodyless := f.req.Method == http.MethodHead || resp.Status == http.StatusNotModified
 	var n int64
 	for {
 		if err := f.buf.awaitRoom(f.ctx); err != nil {
-			return false, err
+			return err
 		}
 		k, err := resp.Body.Read(f.buf.space())
-		f.buf.commit(k)
 		n += int64(k)
+		if err == nil && n == resp.ContentLength && whole {
+			err = atEnd(resp.Body)
+		}
+		if err == io.EOF && resp.ContentLength > 0 && n != resp.ContentLength && !bodyless {
+			err = io.ErrUnexpectedEOF
+		}
 		if whole && n > limit {
 			whole = false
 			f.c.flights.unlist(f)
 			f.buf.window()
 		}
-		if err == io.EOF && resp.ContentLength > 0 && n != resp.ContentLength && !bodyless {
-			return false, io.ErrUnexpectedEOF
+		if whole && err == io.EOF {
+			keep(k)
 		}
+		f.buf.commit(k)
 		if err != nil {
-			return whole, err
+			return err
 		}
 	}
 }
 
-// keep stores the complete answer, unless a purge came since the call began.
-func (f *flight) keep(answered time.Time) {
-	o := f.c.settings.Load()
-	e := newEntry(f.response.Status, f.response.Header, f.buf.bytes(), f.verdict, answered)
-	e.selectors = f.values
-	if packable(e.header, len(e.body), o.CompressMinBytes) {
-		if packed, ok := f.c.codec.pack(e.body); ok {
-			e.body, e.packed = packed, true
+// atEnd reads a body of which all that was announced has come.
+func atEnd(body io.Reader) error {
+	var more [1]byte
+	for {
+		if n, err := body.Read(more[:]); n > 0 {
+			return io.ErrUnexpectedEOF // longer than announced
+		} else if err != nil {
+			return err
 		}
 	}
-	f.put(e)
 }
 
-// put stores e and ends the flight's listing in one step, so that no request finds neither.
-func (f *flight) put(e *entry) {
+// keep stores the complete answer, unless a purge came since the call began. It stores it as it
+// is: who waits for the end of the body must not wait for its compression.
+func (f *flight) keep(o *outcome, body []byte, answered time.Time) *entry {
+	e := newEntry(o.response.Status, o.response.Header, body, o.verdict, answered)
+	e.selectors = o.values
+	if !f.put(e) {
+		return nil
+	}
+	return e
+}
+
+// pack compresses a stored entry if that pays, nil: none.
+func (f *flight) pack(e *entry) {
+	if e == nil || !packable(e.header, len(e.body), f.c.settings.Load().CompressMinBytes) {
+		return
+	}
+	body, ok := f.c.codec.pack(e.body)
+	if !ok {
+		return
+	}
+	small := *e
+	small.body, small.packed = body, true
+	f.c.store.update(f.key, func(old *record) *record { return old.replace(f.key, e, &small) })
+}
+
+// put stores e and ends the flight's listing in one step, so that no request finds neither. It
+// reports whether a purge left that to do.
+func (f *flight) put(e *entry) bool {
 	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
 	stored := f.c.flights.conclude(f, func() {
 		f.c.store.update(f.key, func(old *record) *record {
@@ -356,6 +391,7 @@ func (f *flight) put(e *entry) {
 	if stored {
 		f.c.counters.stored.Inc()
 	}
+	return stored
 }
 
 // renew ends a validation: what is stored is still right (RFC 9111, section 4.3.4).
