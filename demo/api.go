@@ -129,6 +129,7 @@ func (a *API) routes() {
 	a.mux.HandleFunc("POST /graphql", a.serveGraphQL)
 	a.mux.HandleFunc("POST /v1/embeddings", a.serveEmbeddings)
 	a.mux.HandleFunc("POST /_mget", a.serveMget)
+	a.mux.HandleFunc("GET /_doc/{id}", a.serveDoc)
 	a.mux.HandleFunc("GET /stats", a.serveStats)
 	a.mux.HandleFunc("GET /control", a.serveControl)
 	a.mux.HandleFunc("POST /control", a.serveControl)

@@ -257,13 +257,34 @@ func (a *API) serveMget(w http.ResponseWriter, r *http.Request) {
 	}
 	docs := make([]any, 0, len(ids))
 	for _, s := range ids {
-		doc := map[string]any{"_index": "movies", "_id": s, "found": false}
-		id, err := strconv.Atoi(s)
-		if f, ok := a.film(id); err == nil && ok {
-			m, _ := a.movieNow(f)
-			doc["found"], doc["_version"], doc["_source"] = true, m.Version+1, m
-		}
+		doc, _ := a.doc(s)
 		docs = append(docs, doc)
 	}
 	writeJSON(w, http.StatusOK, map[string]any{"docs": docs})
+}
+
+// serveDoc answers GET /_doc/{id} in Elasticsearch's form: an element of what /_mget answers.
+func (a *API) serveDoc(w http.ResponseWriter, r *http.Request) {
+	if !a.work(w, 1) {
+		return
+	}
+	doc, found := a.doc(r.PathValue("id"))
+	if !found {
+		writeJSON(w, http.StatusNotFound, doc)
+		return
+	}
+	writeJSON(w, http.StatusOK, doc)
+}
+
+// doc is a film as Elasticsearch would give it.
+func (a *API) doc(s string) (doc map[string]any, found bool) {
+	doc = map[string]any{"_index": "movies", "_id": s, "found": false}
+	id, err := strconv.Atoi(s)
+	f, ok := a.film(id)
+	if err != nil || !ok {
+		return doc, false
+	}
+	m, _ := a.movieNow(f)
+	doc["found"], doc["_version"], doc["_source"] = true, m.Version+1, m
+	return doc, true
 }
