@@ -28,7 +28,9 @@ type batch struct {
 	cancel context.CancelFunc
 
 	slots chan struct{}
-	out   chan *batchLine
+	// working bounds the items that are being answered.
+	working chan struct{}
+	out     chan *batchLine
 	// queue has the items' lines to come in the order of the input; nil: order does not matter.
 	queue chan chan *batchLine
 	items sync.WaitGroup
@@ -67,12 +69,12 @@ func (d *data) serveBatch(w http.ResponseWriter, r *http.Request) {
 
 // openBatch reads what must be right before the answer begins.
 func (d *data) openBatch(w http.ResponseWriter, r *http.Request, x *exchange) (*batch, itemSource, error) {
-	in, err := d.readIntent(r.Header)
+	in, err := d.readIntent(r)
 	if err != nil {
 		return nil, nil, err
 	}
 	b := &batch{d: d, x: x, in: in, limits: d.o.Limits().withDefaults()}
-	n := min(b.limits.Chunk*b.limits.Parallel, 1<<16)
+	n := b.limits.InFlight + b.limits.Buffer
 	switch order := r.URL.Query().Get("order"); order {
 	case "", "ready":
 	case "input":
@@ -93,6 +95,7 @@ func (d *data) openBatch(w http.ResponseWriter, r *http.Request, x *exchange) (*
 		}
 	}
 	b.slots, b.out = make(chan struct{}, n), make(chan *batchLine, n)
+	b.working = make(chan struct{}, b.limits.InFlight)
 	b.ctx, b.cancel = context.WithCancel(x.Context)
 	return b, next, nil
 }
@@ -181,7 +184,18 @@ func (b *batch) feed(next itemSource) {
 			to = make(chan *batchLine, 1)
 			b.queue <- to // has room for as many as there are slots
 		}
-		b.items.Go(func() { to <- b.answer(it) })
+		select {
+		case b.working <- struct{}{}:
+		case <-b.ctx.Done(): // the item gets its line all the same
+		}
+		b.items.Go(func() {
+			line := b.answer(it)
+			select {
+			case <-b.working:
+			default: // begun after the end of ctx
+			}
+			to <- line
+		})
 	}
 }
 

@@ -220,7 +220,7 @@ func TestALongBatchRunsInBoundedMemoryInBothDirectionsAtOnce(t *testing.T) {
 		for old := peak.Load(); now > old && !peak.CompareAndSwap(old, now); old = peak.Load() {
 		}
 		return reply(200, `{"ok":true}`), nil
-	}, withLimits(Limits{Chunk: 4, Parallel: 2})))
+	}, withLimits(Limits{InFlight: 6, Buffer: 2})))
 	in, out := io.Pipe()
 	credit := make(chan struct{}, n)
 	for range slots {
@@ -269,7 +269,7 @@ func (w *blockedWriter) Flush() {}
 
 func TestAClientThatDoesNotReadIsNotReadFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := newDataHandler(t, replies(200, "1"), withLimits(Limits{Chunk: 2, Parallel: 2, BufferBytes: 16}))
+		h := newDataHandler(t, replies(200, "1"), withLimits(Limits{InFlight: 2, Buffer: 2, BufferBytes: 16}))
 		in, out := io.Pipe()
 		w := &blockedWriter{httptest.NewRecorder(), make(chan struct{})}
 		var sent atomic.Int64
@@ -307,7 +307,7 @@ func TestTheClientsHangUpEndsABatch(t *testing.T) {
 		once.Do(func() { close(started) })
 		<-ctx.Done()
 		return nil, context.Cause(ctx)
-	}, withLimits(Limits{Chunk: 1, Parallel: 3}))
+	}, withLimits(Limits{InFlight: 2, Buffer: 1}))
 	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer close(ended)
 		h.ServeHTTP(w, r)

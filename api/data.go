@@ -28,10 +28,11 @@ type Routes interface {
 type Limits struct {
 	// MaxBodyBytes bounds a request's body, and one line or one answer of a batch. Default 10 MiB.
 	MaxBodyBytes int64
-	// Chunk times Parallel is how many items of one batch may be in flight, answered but not yet
-	// written ones included. Defaults 64 and 4. More fills upstream batches better, less takes
-	// less memory.
-	Chunk, Parallel int
+	// InFlight is how many items of one batch are being answered at once. Default 128. More fills
+	// upstream batches better, less leaves room in the queue to others.
+	InFlight int
+	// Buffer is how many more may be answered and wait for a slow reader. Default 256.
+	Buffer int
 	// BufferBytes is the read buffer of an NDJSON batch. Default 64 KiB, at least 4 KiB: with
 	// less, most lines would take several reads.
 	BufferBytes int
@@ -41,11 +42,11 @@ func (l Limits) withDefaults() Limits {
 	if l.MaxBodyBytes <= 0 {
 		l.MaxBodyBytes = 10 << 20
 	}
-	if l.Chunk <= 0 {
-		l.Chunk = 64
+	if l.InFlight <= 0 {
+		l.InFlight = 128
 	}
-	if l.Parallel <= 0 {
-		l.Parallel = 4
+	if l.Buffer <= 0 {
+		l.Buffer = 256
 	}
 	if l.BufferBytes <= 0 {
 		l.BufferBytes = 64 << 10

@@ -54,6 +54,22 @@ func headerDeadlineOf(h http.Header) (time.Duration, error) {
 	return d, nil
 }
 
+// wait is how long a request may take that asks for the deadline; 0: no bound.
+func (d *data) wait(deadline time.Duration, route *request.Route) time.Duration {
+	if deadline == 0 {
+		deadline = d.o.DefaultDeadline()
+	}
+	return smaller(deadline, route.MaxWait)
+}
+
+// clientOf tells clients apart by the host that they connect from.
+func clientOf(r *http.Request) string {
+	if i := strings.LastIndexByte(r.RemoteAddr, ':'); i > 0 {
+		return r.RemoteAddr[:i]
+	}
+	return r.RemoteAddr
+}
+
 // smaller is the smaller of two durations of which 0 means none.
 func smaller(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {

@@ -68,7 +68,7 @@ func (d *data) proxyRequest(r *http.Request, x *exchange) (*request.Request, err
 			"an upgrade of the connection (such as a WebSocket) can't be queued or cached and is not passed on; connect to the upstream itself")
 	}
 	req := &x.proxied
-	req.ID, req.Arrived, req.Route = x.id, x.arrived, route
+	req.ID, req.Arrived, req.Route, req.Client = x.id, x.arrived, route, clientOf(r)
 	req.Method, req.Path, req.RawQuery = r.Method, path, r.URL.RawQuery
 	// net/http lets go of the header map with the call of the handler, so it may be handed on.
 	req.Header = r.Header
@@ -95,7 +95,7 @@ func (d *data) takeHeaders(h http.Header, req *request.Request) (deadline time.D
 	if deadline, err = headerDeadlineOf(h); err != nil {
 		return 0, err
 	}
-	return smaller(deadline, d.o.DefaultDeadline()), nil
+	return d.wait(deadline, req.Route), nil
 }
 
 // stripHeaders leaves only what is meant for the upstream.

@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -17,9 +19,13 @@ type intent struct {
 	// deadline is counted from a call's arrival; 0: none.
 	deadline time.Duration
 	trace    []string
+	client   string
+	header   http.Header
 }
 
-func (d *data) readIntent(h http.Header) (in intent, err error) {
+func (d *data) readIntent(r *http.Request) (in intent, err error) {
+	h := r.Header
+	in.client, in.header = clientOf(r), h
 	in.urgency, in.hasUrgency = priority(h)
 	if in.tenant, err = d.tenant(h); err != nil {
 		return in, err
@@ -27,7 +33,6 @@ func (d *data) readIntent(h http.Header) (in intent, err error) {
 	if in.deadline, err = headerDeadlineOf(h); err != nil {
 		return in, err
 	}
-	in.deadline = smaller(in.deadline, d.o.DefaultDeadline())
 	continueTrace(h)
 	in.trace = h["Traceparent"]
 	return in, nil
@@ -36,7 +41,7 @@ func (d *data) readIntent(h http.Header) (in intent, err error) {
 // serveRequest answers POST /v1/requests.
 func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r)
-	in, err := d.readIntent(r.Header)
+	in, err := d.readIntent(r)
 	if err != nil {
 		d.fail(w, r, x, err)
 		return
@@ -64,7 +69,38 @@ func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 		d.failAnswer(w, r, x, req.Method, err)
 		return
 	}
+	if resp, err = settle(resp); err != nil {
+		d.failAnswer(w, r, x, req.Method, err)
+		return
+	}
 	d.answer(w, r, x, resp)
+}
+
+// settleBytes is how much of an answer of unknown length is read before it is passed on, so that one
+// that turns out too large or breaks off early is still a problem document and not a torso.
+const settleBytes = 256 << 10
+
+// settle reads the beginning of an answer of unknown length. It takes over resp's body.
+func settle(resp *request.Response) (*request.Response, error) {
+	if resp.ContentLength >= 0 || len(resp.Trailer) > 0 {
+		return resp, nil
+	}
+	head, err := io.ReadAll(io.LimitReader(resp.Body, settleBytes))
+	if err != nil {
+		resp.Body.Close()
+		return nil, err
+	}
+	settled := *resp
+	if len(head) < settleBytes {
+		resp.Body.Close()
+		settled.Body, settled.ContentLength = request.NewBody(head), int64(len(head))
+		return &settled, nil
+	}
+	settled.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), resp.Body), resp.Body}
+	return &settled, nil
 }
 
 // build makes the Request of a call. Its Deadline is set, but nothing is bound to it yet.
@@ -84,12 +120,11 @@ func (d *data) build(c *call, in intent, id string, arrived time.Time) (*request
 	case in.hasUrgency:
 		req.SetUrgency(in.urgency)
 	}
-	if wait := smaller(c.deadline, in.deadline); wait > 0 {
+	if wait := d.wait(smaller(c.deadline, in.deadline), route); wait > 0 {
 		req.Deadline = arrived.Add(wait)
 	}
-	if req.Header == nil {
-		req.Header = make(http.Header)
-	}
+	req.Client = in.client
+	req.Pass(in.header)
 	if c.cache != "" {
 		req.Header["Cache-Control"] = []string{c.cache}
 	}

@@ -101,9 +101,9 @@ func New(o Options) (*App, error) {
 func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 	ho := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(observe.NewLogHandler(slog.NewJSONHandler(w, ho)))
+		return slog.New(api.LogHandler(slog.NewJSONHandler(w, ho)))
 	}
-	return slog.New(observe.NewLogHandler(slog.NewTextHandler(w, ho)))
+	return slog.New(api.LogHandler(slog.NewTextHandler(w, ho)))
 }
 
 // build makes what lives as long as the process, and applies the first configuration by the same

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -56,6 +57,7 @@ func TestNoRequestIsLostWhenStoppingUnderLoad(t *testing.T) {
 					t.Logf("lost: %v", err)
 					return
 				}
+				_, _ = io.Copy(io.Discard, resp.Body)
 				resp.Body.Close()
 				served.Add(1)
 			}

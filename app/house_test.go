@@ -23,6 +23,7 @@ var law = map[string][]string{
 	"batcher":   {"request", "knob", "observe"},
 	"upstream":  {"request", "knob", "observe"},
 	"preload":   {"request", "knob", "observe"},
+	"tenant":    {"request"},
 	"tuner":     {"knob", "observe"},
 	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe"},
 	"api":       {"request", "knob"},
@@ -30,7 +31,7 @@ var law = map[string][]string{
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"tuner", "configs", "api", "web"},
+		"tuner", "tenant", "configs", "api", "web"},
 	"cmd/scheduler": {"app", "configs", "client", "demo", "request"},
 }
 

@@ -29,7 +29,7 @@ func checkBatches(c *configs.Config) []configs.Fault {
 		if rc.Batch.Form == "" {
 			continue
 		}
-		r := newRoute(name, rc, nil)
+		r := newRoute(name, configs.Upstream{}, rc, nil)
 		if r.Compile() != nil {
 			continue // configs tells of it
 		}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"penstock/batcher"
@@ -90,14 +91,23 @@ func (a *App) nodeOptions(l *configs.Loaded, name string) (nodeOptions, error) {
 }
 
 func clientOptions(name string, u configs.Upstream) upstream.Options {
+	maxIdle := u.Pool.MaxIdle
+	if maxIdle == 0 {
+		maxIdle = math.MaxInt32 // no limit; the stage's own zero is its default
+	}
+	if total := u.Timeouts.Total; total > 0 {
+		u.Timeouts.ResponseHeader = min(u.Timeouts.ResponseHeader, total)
+	} else {
+		u.Timeouts.Total = noTimeout
+	}
 	o := upstream.Options{
 		Name: name, BaseURL: u.BaseURL, Proxy: u.Proxy, Headers: u.Headers, MaxResponseBytes: int64(u.MaxResponseBytes),
 		Timeouts: upstream.Timeouts{
 			Connect: u.Timeouts.Connect, Total: u.Timeouts.Total,
-			ResponseHeader: min(u.Timeouts.ResponseHeader, u.Timeouts.Total),
+			ResponseHeader: u.Timeouts.ResponseHeader,
 		},
 		Pool: upstream.Pool{
-			MaxIdle: u.Pool.MaxIdle, MaxIdlePerHost: u.Pool.MaxIdlePerHost, MaxPerHost: u.Pool.MaxPerHost,
+			MaxIdle: maxIdle, MaxIdlePerHost: min(u.Pool.MaxIdlePerHost, maxIdle), MaxPerHost: u.Pool.MaxPerHost,
 			IdleTimeout: u.Pool.IdleTimeout, DisableHTTP2: !u.Pool.HTTP2,
 		},
 		TLS: upstream.TLS{
@@ -146,6 +156,9 @@ func batchRule(b configs.Batch) batcher.Rule {
 
 // onCall passes each finished upstream call on.
 func (a *App) onCall(c observe.Call) { a.window.OnCall(c) }
+
+// noTimeout stands for no bound where the stage's own zero is its default.
+const noTimeout = 10 * 365 * 24 * time.Hour
 
 // retireTimeout bounds how long the node of a removed upstream may take to end its calls.
 const retireTimeout = time.Minute

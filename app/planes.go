@@ -20,8 +20,8 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 		Limits: func() api.Limits {
 			c := config()
 			return api.Limits{
-				MaxBodyBytes: int64(c.Server.MaxBodyBytes), Chunk: c.Streaming.ChunkSize,
-				Parallel: c.Streaming.ParallelStages, BufferBytes: int(c.Streaming.Buffer),
+				MaxBodyBytes: int64(c.Server.MaxBodyBytes), Buffer: c.Streaming.Buffer,
+				InFlight: c.Streaming.ChunkSize * c.Streaming.ParallelStages,
 			}
 		},
 		TenantHeader:    func() string { return config().Tenants.Header },
@@ -82,6 +82,9 @@ func (c adminConfig) Reload(context.Context) ([]api.ConfigChange, error) {
 }
 
 func changesOf(changes []configs.Change, err error) ([]api.ConfigChange, error) {
+	if _, ok := errors.AsType[*request.Error](err); ok {
+		return nil, err
+	}
 	if err != nil {
 		return nil, &api.RejectedError{Detail: "the configuration is faulty; nothing was changed", Faults: faultsOf(err)}
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"penstock/configs"
+	"penstock/request"
 )
 
 // reloads is the state of reloading.
@@ -40,7 +41,7 @@ func (a *App) Reload(trigger string) ([]configs.Change, error) {
 	a.reloads.mu.Lock()
 	defer a.reloads.mu.Unlock()
 	if a.draining.Load() {
-		return nil, errors.New("the process is shutting down; nothing was changed")
+		return nil, request.Errorf(request.ProblemShuttingDown, "the process is shutting down; nothing was changed")
 	}
 	a.reloads.tried, _ = a.fingerprint()
 	changes, err := a.reload()

@@ -32,6 +32,7 @@ func (a *App) applySettings(c *configs.Config) {
 	a.tuner.SetTargets(targets)
 	a.alerts.SetOn(c.Monitoring.Alerts)
 	a.sampler.Apply(c.Monitoring.SamplingInterval, c.Monitoring.Retention)
+	a.preload.SetMaxItems(c.Preload.MaxItems)
 }
 
 func (a *App) tunerOptions() tuner.Options {
@@ -50,7 +51,7 @@ func (a *App) onAccess(x cache.Access) {
 	if x.Prefetch {
 		return
 	}
-	a.preload.Observe(preload.Access{Request: x.Request, Cache: request.CacheStatus{Hit: x.Hit}})
+	a.preload.Observe(preload.Access{Request: x.Request, Client: x.Request.Client, Cache: request.CacheStatus{Hit: x.Hit}})
 }
 
 // onKnobChange tells the schedulers, and writes an operator's change into the ledger.
@@ -58,12 +59,14 @@ func (a *App) onKnobChange(c knob.Change) {
 	for _, n := range a.table.Load().nodes {
 		n.scheduler.Kick()
 	}
-	rule := "unpin"
-	switch c.Source {
-	case knob.SourceTuner:
+	rule := "config"
+	switch {
+	case c.Source == knob.SourceTuner && c.Why != knob.WhyUnpinned:
 		return // the tuner writes its own
-	case knob.SourcePin:
+	case c.Source == knob.SourcePin:
 		rule = "pin"
+	case c.Why == knob.WhyUnpinned || c.Why == knob.WhyExpired:
+		rule = "unpin"
 	}
 	a.tuner.Record(tuner.Decision{
 		Time: c.At, Knob: c.Knob, From: c.From, To: c.To, Rule: rule, Reason: c.Why, Author: "operator",

@@ -29,13 +29,14 @@ func newTable(c *configs.Config, ttl func(upstream, route string, p configs.Cach
 	for name := range c.Upstreams {
 		u, _ := c.ResolvedUpstream(name)
 		r := request.NewProxyRoute(name, cachePolicy(u.Cache, ttl(name, request.ProxyRoute, u.Cache)))
-		r.OnAbandon = onAbandon[u.OnAbandon]
+		r.OnAbandon, r.MaxWait = onAbandon[u.OnAbandon], u.Workers.RequestTimeout
 		t.proxies[name] = r
 	}
 	var faults []error
 	for name := range c.Routes {
 		rc, _ := c.ResolvedRoute(name)
-		r := newRoute(name, rc, ttl(rc.Upstream, name, rc.Cache))
+		u, _ := c.ResolvedUpstream(rc.Upstream)
+		r := newRoute(name, u, rc, ttl(rc.Upstream, name, rc.Cache))
 		if err := r.Compile(); err != nil {
 			faults = append(faults, fmt.Errorf("routes.%s: %w", name, err))
 			continue
@@ -47,13 +48,15 @@ func newTable(c *configs.Config, ttl func(upstream, route string, p configs.Cach
 	return t, errors.Join(faults...)
 }
 
-func newRoute(name string, c configs.Route, ttl request.DurationValue) *request.Route {
+func newRoute(name string, u configs.Upstream, c configs.Route, ttl request.DurationValue) *request.Route {
 	r := &request.Route{
 		Name: name, Upstream: c.Upstream, Method: c.Method, Path: c.Path,
 		Query: c.Query, Header: c.Headers, Body: c.Body, Key: c.Key,
 		Params:       make(map[string]request.Param, len(c.Params)),
 		Urgency:      request.Urgency(c.Urgency),
 		Timeout:      c.Timeout,
+		MaxWait:      u.Workers.RequestTimeout,
+		PassHeaders:  u.PassHeaders,
 		OnAbandon:    onAbandon[c.OnAbandon],
 		Cache:        cachePolicy(c.Cache, ttl),
 		PricePerCall: c.PricePerCall,

@@ -22,6 +22,12 @@ const (
 	SourcePin     Source = "pin"
 )
 
+// What a Change says when a pin went.
+const (
+	WhyUnpinned = "unpinned"
+	WhyExpired  = "the pin expired"
+)
+
 // ErrPinned is what Tune returns while a pin stands.
 var ErrPinned = errors.New("knob is pinned")
 
@@ -234,7 +240,7 @@ func pinReason(p Pin) string {
 // back to what stood below the pin.
 func (k *Knob) Unpin(fromFile, resume bool) (bool, error) {
 	had := false
-	err := k.change("unpinned", func() error {
+	err := k.change(WhyUnpinned, func() error {
 		if k.pin == nil {
 			return nil
 		}
@@ -249,7 +255,7 @@ func (k *Knob) Unpin(fromFile, resume bool) (bool, error) {
 }
 
 func (k *Knob) expire(p Pin) {
-	_ = k.change("the pin expired", func() error {
+	_ = k.change(WhyExpired, func() error {
 		if k.pin != nil && *k.pin == p {
 			k.dropPin(false)
 		}

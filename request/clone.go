@@ -9,7 +9,7 @@ func (r *Request) Clone() *Request {
 		ID: r.ID, Route: r.Route, Params: r.Params,
 		Method: r.Method, Path: r.Path, RawQuery: r.RawQuery,
 		Header: r.Header.Clone(), Data: r.Data,
-		Key: r.Key, Tenant: r.Tenant, Arrived: r.Arrived, Deadline: r.Deadline,
+		Key: r.Key, Tenant: r.Tenant, Client: r.Client, Arrived: r.Arrived, Deadline: r.Deadline,
 		Background: r.Background,
 	}
 	c.urgency.Store(r.urgency.Load())

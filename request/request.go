@@ -38,6 +38,8 @@ type Request struct {
 	Key string
 	// Tenant is who asks; empty is the one tenant of an installation without tenants.
 	Tenant string
+	// Client tells the clients of a tenant apart, as far as the connection shows; empty: unknown.
+	Client string
 	// Arrived is when the request reached Penstock.
 	Arrived time.Time
 	// Deadline is when the answer stops being wanted; zero: never. The context given to Do ends

@@ -84,6 +84,12 @@ type Route struct {
 	Urgency Urgency
 	// Timeout bounds one request from dispatch to the end of the answer; 0: the upstream's.
 	Timeout time.Duration
+	// MaxWait bounds one request as its client sees it, from its arrival to the end of the answer;
+	// 0: no bound.
+	MaxWait time.Duration
+	// PassHeaders are the client's headers that POST /v1/requests hands on; their values become
+	// part of the key. The proxy path passes all end-to-end headers anyway.
+	PassHeaders []string
 	// OnAbandon says what becomes of a call that nobody waits for any more.
 	OnAbandon OnAbandon
 	// Cache is the cache policy.

@@ -217,7 +217,7 @@ func (s *Scheduler) promoted(it *item) {
 func (s *Scheduler) classOf(r *request.Request) uint8 {
 	u := r.Urgency()
 	switch {
-	case r.Background && u == request.LeastUrgent:
+	case r.InBackground() && u == request.LeastUrgent:
 		return backgroundClass
 	case !s.opts.Priorities:
 		return uint8(request.DefaultUrgency)
