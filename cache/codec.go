@@ -43,6 +43,7 @@ func appendEntry(b []byte, e *entry) []byte {
 	} {
 		b = binary.AppendUvarint(b, n)
 	}
+	b = appendString(b, e.tenant)
 	b = appendStrings(b, e.vary)
 	b = appendStrings(b, e.selectors)
 	b = binary.AppendUvarint(b, uint64(len(e.header)))
@@ -154,6 +155,7 @@ func (d *decoder) entry() *entry {
 	}
 	status, size, birth := d.number(), d.number(), d.number()
 	e.lifetime, e.staleWhileRevalidate, e.staleIfError = d.duration(), d.duration(), d.duration()
+	e.tenant = d.string()
 	e.vary, e.selectors = d.strings(), d.strings()
 	n := d.count(2)
 	e.header = make(http.Header, min(n, 64))

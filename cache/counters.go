@@ -24,8 +24,8 @@ type routeCounters struct {
 type counters struct {
 	scope *observe.Scope
 	// routes maps a routeName to its *routeCounters.
-	routes                      sync.Map
-	stored, revalidated, purged counter
+	routes                                     sync.Map
+	stored, revalidated, purged, shareExceeded counter
 }
 
 type routeName struct{ upstream, route string }
@@ -36,6 +36,8 @@ func newCounters(s *observe.Scope) *counters {
 		stored:      s.Counter("penstock_cache_stored_total"),
 		revalidated: s.Counter("penstock_cache_revalidated_total"),
 		purged:      s.Counter("penstock_cache_purged_total"),
+
+		shareExceeded: s.Counter("penstock_cache_tenant_share_exceeded_total"),
 	}
 }
 
@@ -79,7 +81,8 @@ func (c *Cache) Stats() Stats {
 		Bytes: s.bytes.Load(), MaxBytes: o.MaxBytes,
 		RawBytes: s.rawBytes.Load(), StoredBytes: s.storedBytes.Load(), CompressionRatio: 1,
 		Stored: c.counters.stored.Get(), Revalidated: c.counters.revalidated.Get(), Purged: c.counters.purged.Get(),
-		Evictions: s.evictions.Load(), Expirations: s.expirations.Load(),
+		ShareExceeded: c.counters.shareExceeded.Get(),
+		Evictions:     s.evictions.Load(), Expirations: s.expirations.Load(),
 		InFlight: c.flights.count.Load(),
 	}
 	if st.RawBytes > 0 {

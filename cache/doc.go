@@ -25,8 +25,8 @@
 // nodes.
 //
 // Concurrency: all methods of Cache may be called at once from any number of goroutines. Lock
-// order: flight table shard, then flight, then buffer; the store's own locks are innermost. No
-// callback and no I/O happens under a lock.
+// order: flight table shard, then flight, then buffer; then the store's own locks, and the books'. No
+// callback but Options.TenantShare, and no I/O happens under a lock.
 //
 // Sources: RFC 9110, 9111, 9211, 5861; otter v2's documentation; the way Varnish remembers what
 // can't be shared ("hit-for-miss").

@@ -46,6 +46,8 @@ type entry struct {
 	// vary and selectors are the selecting fields and their values, nil if there are none.
 	vary, selectors []string
 
+	// tenant pays for it: the one who had it stored.
+	tenant   string
 	counters *routeCounters
 }
 
@@ -174,6 +176,9 @@ type record struct {
 	// bytes is the weight of key and variants; until is the latest keepUntil.
 	bytes int64
 	until int64
+	// charge is what the tenants pay for it in all: bytes, or more if it counts for more. It is set
+	// once, before the record is written.
+	charge int64
 }
 
 // find returns the variant for a request with these headers.
@@ -191,8 +196,7 @@ func (r *record) with(key string, q *request.Request, e *entry, now time.Time) *
 	n := &record{route: q.Route.Name, upstream: q.Route.Upstream, variants: []*entry{e}}
 	if r != nil {
 		for _, old := range r.variants {
-			same := slices.Equal(old.vary, e.vary) && slices.Equal(old.selectors, e.selectors)
-			if !same && old.keepUntil() > now.UnixNano() && len(n.variants) < maxVariants {
+			if !old.like(e) && old.keepUntil() > now.UnixNano() && len(n.variants) < maxVariants {
 				n.variants = append(n.variants, old)
 			}
 		}
@@ -212,6 +216,38 @@ func (r *record) replace(key string, e, by *entry) *record {
 	}
 	n := &record{route: r.route, upstream: r.upstream, variants: slices.Clone(r.variants)}
 	n.variants[i] = by
+	n.measure(key)
+	return n
+}
+
+// like reports whether e and o answer the same requests.
+func (e *entry) like(o *entry) bool {
+	return slices.Equal(e.vary, o.vary) && slices.Equal(e.selectors, o.selectors)
+}
+
+// variantLike is the variant that e would replace, nil if there is none.
+func (r *record) variantLike(e *entry) *entry {
+	if r != nil {
+		for _, old := range r.variants {
+			if old.like(e) {
+				return old
+			}
+		}
+	}
+	return nil
+}
+
+// without returns a record that lacks e, nil if nothing is left.
+func (r *record) without(key string, e *entry) *record {
+	n := &record{route: r.route, upstream: r.upstream}
+	for _, old := range r.variants {
+		if old != e {
+			n.variants = append(n.variants, old)
+		}
+	}
+	if len(n.variants) == 0 {
+		return nil
+	}
 	n.measure(key)
 	return n
 }

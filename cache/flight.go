@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -232,6 +233,10 @@ func (f *flight) answer(resp *request.Response, m moment) {
 	o.buf = newBuffer(resp.ContentLength)
 	limit := f.c.settings.Load().MaxObjectBytes
 	o.storable = f.key != "" && o.verdict.store && len(resp.Trailer) == 0 && resp.ContentLength <= limit
+	if o.storable && f.c.shareUsedUp(f.req.Tenant) && f.c.store.get(f.key) == nil {
+		o.storable = false
+		f.c.counters.shareExceeded.Inc()
+	}
 	f.learn(&o)
 	closed := false
 	defer func() {
@@ -377,8 +382,10 @@ func (f *flight) pack(e *entry) {
 // reports whether a purge left that to do.
 func (f *flight) put(e *entry) bool {
 	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
-	stored := f.c.flights.conclude(f, func() {
-		f.c.store.update(f.key, func(old *record) *record {
+	e.tenant = strings.Clone(f.req.Tenant) // which may be a part of the whole request header
+	became := unwanted
+	f.c.flights.conclude(f, func() {
+		became = f.c.store.admit(f.key, e, f.c.limitOf, func(old *record) *record {
 			now := time.Now()
 			if failed(e.status) && old != nil {
 				if good := old.find(f.selectors); good != nil && !failed(good.status) && good.age(now) < good.lifetime+good.staleIfError {
@@ -388,10 +395,13 @@ func (f *flight) put(e *entry) bool {
 			return old.with(f.key, f.req, e, now)
 		})
 	})
-	if stored {
+	switch became {
+	case admitted:
 		f.c.counters.stored.Inc()
+	case overShare:
+		f.c.counters.shareExceeded.Inc()
 	}
-	return stored
+	return became == admitted
 }
 
 // renew ends a validation: what is stored is still right (RFC 9111, section 4.3.4).

@@ -48,6 +48,12 @@ type Options struct {
 	// itself, about once a second while in use. 0: only that.
 	CleanupInterval time.Duration
 
+	// TenantShare gives the share of MaxBytes, 0..1, that may be stored on behalf of a tenant; nil: 1
+	// for all. An answer over it is passed on and not stored. A shared answer counts for the tenant
+	// who had it stored. A smaller share takes effect as what is stored goes. It must be quick and
+	// safe for concurrent use, and must not call the cache.
+	TenantShare func(tenant string) float64
+
 	// Scope takes the metrics; nil: they are discarded.
 	Scope *observe.Scope
 	// OnAccess, if not nil, hears of each cacheable request. It must be quick, and may be called

@@ -20,7 +20,7 @@ import (
 // The file: magic with its version, records (uvarint length, then the record), a length of 0, and
 // the SHA-256 of all before it. It is written beside its place, synced and renamed, so a kill at
 // any moment leaves the old file or the new one; what else may be found is told by the sum.
-var fileMagic = []byte("penstock-cache\x00\x01")
+var fileMagic = []byte("penstock-cache\x00\x02")
 
 var (
 	errTorn    = errors.New("the file is torn or damaged")
@@ -110,13 +110,9 @@ func (d *disk) insert(list []keyed) int {
 		}
 		d.mu.Lock() // a purge comes before, and is seen here, or after, and sees the entry
 		if !d.isForgotten(k) {
-			d.c.store.update(k.key, func(old *record) *record {
-				if old != nil {
-					return nil
-				}
+			if d.c.store.restore(k.key, k.record, d.c.limitOf) {
 				n++
-				return k.record
-			})
+			}
 		}
 		d.mu.Unlock()
 	}

@@ -35,6 +35,8 @@ type Stats struct {
 	Evictions   uint64 `json:"evictions"`
 	Expirations uint64 `json:"expirations"`
 	Purged      uint64 `json:"purged"`
+	// ShareExceeded counts answers that were not stored since their tenant's share was used up.
+	ShareExceeded uint64 `json:"tenant_share_exceeded"`
 	// InFlight is the number of flights now.
 	InFlight int64 `json:"in_flight"`
 

@@ -17,13 +17,15 @@ type store struct {
 	otter *otter.Cache[string, *record]
 	// floor is what a record weighs at least, so that a bound on entries holds too.
 	floor atomic.Uint32
+	// books say for whom what is stored. Their lock is taken under otter's.
+	books *books
 
 	bytes, entries, variants, rawBytes, storedBytes atomic.Int64
 	evictions, expirations                          atomic.Uint64
 }
 
 func newStore(maxBytes int64, floor uint32) (*store, error) {
-	s := &store{}
+	s := &store{books: newBooks()}
 	s.floor.Store(floor)
 	var err error
 	s.otter, err = otter.New(&otter.Options[string, *record]{
@@ -43,6 +45,9 @@ func newStore(maxBytes int64, floor uint32) (*store, error) {
 // deleted runs under a lock of otter's: it only counts.
 func (s *store) deleted(e otter.DeletionEvent[string, *record]) {
 	s.count(e.Value, -1)
+	if e.Cause != otter.CauseReplacement { // else write has settled it
+		s.books.settle(e.Value, nil, nil)
+	}
 	switch e.Cause {
 	case otter.CauseOverflow:
 		s.evictions.Add(1)
@@ -78,12 +83,79 @@ func (s *store) update(key string, f func(old *record) *record) {
 			old = nil
 		}
 		r := f(old)
-		if r == nil {
+		if r == nil || !s.write(old, r, nil) {
 			return old, otter.CancelOp
 		}
-		s.count(r, 1)
 		return r, otter.WriteOp
 	})
+}
+
+// write enters r in place of old, if nobody has to pay more than limit gives. It runs under the lock
+// of the key. The caller must have the store written then.
+func (s *store) write(old, r *record, limit func(tenant string) int64) bool {
+	r.charge = max(r.bytes, int64(s.floor.Load()))
+	if !s.books.settle(old, r, limit) {
+		return false
+	}
+	s.count(r, 1)
+	return true
+}
+
+// admission is what became of an entry that was to be stored.
+type admission uint8
+
+const (
+	admitted  admission = iota
+	unwanted            // with gave nil
+	overShare           // its tenant has no room for it
+)
+
+// admit puts e under key, in the record that with makes of what is there, if e's tenant has room for
+// it within limit. If it has not, the tenant of the copy that e replaces goes on paying for it; if
+// that has no room either, the copy goes as well, since it is outdated. with giving nil changes
+// nothing. with must not call the store.
+func (s *store) admit(key string, e *entry, limit func(tenant string) int64, with func(old *record) *record) (a admission) {
+	s.otter.Compute(key, func(old *record, found bool) (*record, otter.ComputeOp) {
+		if !found {
+			old = nil
+		}
+		r := with(old)
+		if r == nil {
+			a = unwanted
+			return old, otter.CancelOp
+		}
+		if s.write(old, r, limit) {
+			return r, otter.WriteOp
+		}
+		before := old.variantLike(e)
+		if before == nil {
+			a = overShare
+			return old, otter.CancelOp
+		}
+		if e.tenant = before.tenant; s.write(old, r, limit) {
+			return r, otter.WriteOp
+		}
+		a = overShare
+		rest := old.without(key, before)
+		if rest == nil {
+			return old, otter.InvalidateOp
+		}
+		s.write(old, rest, nil)
+		return rest, otter.WriteOp
+	})
+	return a
+}
+
+// restore writes r unless there is something under key, or some tenant has no room for it.
+func (s *store) restore(key string, r *record, limit func(tenant string) int64) (ok bool) {
+	s.otter.Compute(key, func(old *record, found bool) (*record, otter.ComputeOp) {
+		if found || !s.write(nil, r, limit) {
+			return old, otter.CancelOp
+		}
+		ok = true
+		return r, otter.WriteOp
+	})
+	return ok
 }
 
 // remove forgets key and reports whether it was there.
@@ -121,7 +193,8 @@ func (s *store) resize(maxBytes int64, floor uint32) {
 				if old != r {
 					return nil
 				}
-				return r
+				same := *r
+				return &same
 			})
 		}
 	}
