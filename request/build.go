@@ -38,8 +38,9 @@ type compiledParam struct {
 	inBody bool
 }
 
-// Compile checks the route's templates and patterns and prepares Build. It reports every fault
-// found, joined. It must be called once, before the route is shared.
+// Compile checks the route's templates and patterns, prepares Build, and completes Params by those
+// that only a template names. It reports every fault found, joined. It must be called once, before
+// the route is shared.
 func (r *Route) Compile() error {
 	c := &compiledRoute{method: strings.ToUpper(r.Method), params: make(map[string]compiledParam)}
 	if c.method == "" {
@@ -65,6 +66,10 @@ func (r *Route) Compile() error {
 		return err
 	}
 	c.names = slices.Sorted(maps.Keys(c.params))
+	r.Params = make(map[string]Param, len(c.params))
+	for name, p := range c.params {
+		r.Params[name] = p.Param
+	}
 	c.key = slices.Sorted(slices.Values(r.Key))
 	if len(c.key) == 0 {
 		c.key = c.names

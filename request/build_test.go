@@ -101,6 +101,14 @@ func TestKeyTellsJSONTypesApartOnlyInBodies(t *testing.T) {
 	}
 }
 
+func TestCompileCompletesTheParams(t *testing.T) {
+	r := compiled(t, Route{Name: "m", Path: "/{a}/{b}", Query: map[string]string{"q": "{c}"},
+		Params: map[string]Param{"b": {Pattern: "x"}, "c": {}}})
+	if p := r.Params; len(p) != 3 || !p["a"].Required || !p["b"].Required || p["b"].Pattern != "x" || p["c"].Required {
+		t.Errorf("params %+v", p)
+	}
+}
+
 func TestUnsafeRouteWithoutTTLHasNoKey(t *testing.T) {
 	r := compiled(t, Route{Name: "m", Path: "/", Method: "POST"})
 	if req, err := r.Build(nil); err != nil || req.Key != "" {
