@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"penstock/configs"
 	"penstock/request"
 )
 
@@ -18,6 +19,22 @@ func TestEveryProblemIsDocumented(t *testing.T) {
 		if !strings.Contains(string(page), fmt.Sprintf("| `%s`", p)) ||
 			!strings.Contains(string(page), fmt.Sprintf("| %d |", p.Status())) {
 			t.Errorf("docs/problems.md has no row for %s (%d)", p, p.Status())
+		}
+	}
+}
+
+func TestTheReferenceIsWhatTheCodeSays(t *testing.T) {
+	schema, err := configs.Schema()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{
+		"../docs/reference/configuration.md":     configs.Reference(),
+		"../docs/reference/penstock.schema.json": string(schema),
+	} {
+		got, err := os.ReadFile(path)
+		if err != nil || strings.TrimSpace(string(got)) != strings.TrimSpace(want) {
+			t.Errorf("%s is not what the code says (error %v): run make reference", path, err)
 		}
 	}
 }
