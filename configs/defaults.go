@@ -18,6 +18,7 @@ func Defaults() *Config {
 			ReadHeaderTimeout: 10 * time.Second,
 			IdleTimeout:       2 * time.Minute,
 			DrainTimeout:      30 * time.Second,
+			DrainDelay:        time.Second,
 			ServerTiming:      true,
 		},
 		Admin: Admin{Listen: "127.0.0.1:9090"},
