@@ -74,7 +74,13 @@ func (c *Cache) Do(ctx context.Context, r *request.Request) (*request.Response, 
 	}
 	d := requestDirectives(r.Header)
 	useStore := o.Enabled && r.Route.Cache.Mode != request.CacheOff
-	if d.noStore || partial(r.Header) || !useStore && conditional(r.Header) {
+	part := partial(r.Header)
+	if part && useStore && !d.noStore {
+		if resp := c.answerPart(ctx, r, o, &d); resp != nil {
+			return resp, nil
+		}
+	}
+	if d.noStore || part || !useStore && conditional(r.Header) {
 		c.bypassed(r)
 		return c.alone(ctx, r, questionOf(r, o.Enabled, &d), "bypass")
 	}

@@ -11,6 +11,11 @@ type directives struct {
 	noStore, noCache, private, public bool
 	mustRevalidate, proxyRevalidate   bool
 	mustUnderstand, onlyIfCached      bool
+	// targeted: it is a targeted field, which Expires does not add to.
+	targeted bool
+	// withheld are the fields that a qualified private or no-cache names: they are for one client,
+	// or for one answer, only.
+	withheld []string
 	// Each is counted only if its bit is in given.
 	maxAge, sMaxAge, minFresh, maxStale time.Duration
 	staleWhileRevalidate, staleIfError  time.Duration
@@ -92,10 +97,10 @@ func (d *directives) add(name, value string, valued bool) {
 	switch strings.ToLower(name) {
 	case "no-store":
 		d.noStore = true
-	case "no-cache": // with field names too: to be cautious, the whole answer is meant
-		d.noCache = true
+	case "no-cache":
+		d.noCache = !d.withhold(value) || d.noCache
 	case "private":
-		d.private = true
+		d.private = !d.withhold(value) || d.private
 	case "public":
 		d.public = true
 	case "must-revalidate":
@@ -122,6 +127,36 @@ func (d *directives) add(name, value string, valued bool) {
 	case "stale-if-error":
 		d.seconds(&d.staleIfError, givenStaleIfError, value)
 	}
+}
+
+// withhold notes the field names of a qualified private or no-cache (RFC 9111, sections 5.2.2.4 and
+// 5.2.2.7). It gives false if there are none, or what is there are none: the whole answer is meant.
+func (d *directives) withhold(names string) bool {
+	var fields []string
+	for name := range strings.SplitSeq(names, ",") {
+		name = strings.TrimSpace(name)
+		if name == "" {
+			continue
+		}
+		if !isToken(name) {
+			return false
+		}
+		fields = append(fields, http.CanonicalHeaderKey(name))
+	}
+	d.withheld = append(d.withheld, fields...)
+	return len(fields) > 0
+}
+
+// isToken reports whether s is a token (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0 {
+			continue
+		}
+		return false
+	}
+	return s != ""
 }
 
 func (d *directives) seconds(field *time.Duration, a argument, value string) {
@@ -152,7 +187,9 @@ func parseDelta(s string) (time.Duration, bool) {
 // (RFC 9111, section 5.4).
 func requestDirectives(h http.Header) directives {
 	if lines := h["Cache-Control"]; len(lines) > 0 {
-		return parseDirectives(lines)
+		d := parseDirectives(lines)
+		d.noCache = d.noCache || len(d.withheld) > 0 // a request has no use for field names
+		return d
 	}
 	var d directives
 	if lines := h["Pragma"]; len(lines) > 0 {

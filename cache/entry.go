@@ -54,7 +54,7 @@ type entry struct {
 func newEntry(status int, h http.Header, body []byte, v verdict, answered time.Time) *entry {
 	e := &entry{
 		status: status, body: body, size: int64(len(body)),
-		header: storedHeader(h, len(body), answered),
+		header: storedHeader(h, len(body), answered, v.withheld),
 		vary:   varyNames(h),
 	}
 	e.setFreshness(v, answered)
@@ -68,14 +68,18 @@ func (e *entry) setFreshness(v verdict, answered time.Time) {
 	e.strict, e.sMaxAge, e.anonymous = v.strict, v.sMaxAge, v.anonymous
 }
 
-// storedHeader is what hits are served with. Age is left to each hit, and Date is given if the
-// upstream did not (RFC 9110, section 6.6.1).
-func storedHeader(h http.Header, size int, answered time.Time) http.Header {
+// storedHeader is what hits are served with, without what is withheld or belongs to one connection
+// (RFC 9111, section 3.1). Age is left to each hit, and Date is given if the upstream did not (RFC
+// 9110, section 6.6.1).
+func storedHeader(h http.Header, size int, answered time.Time, withheld []string) http.Header {
 	s := h.Clone()
 	if s == nil {
 		s = make(http.Header)
 	}
 	for _, name := range []string{"Age", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(s, name)
+	}
+	for _, name := range withheld {
 		delete(s, name)
 	}
 	if len(s["Date"]) == 0 {
@@ -92,7 +96,7 @@ func storedHeader(h http.Header, size int, answered time.Time) http.Header {
 func (e *entry) renew(h http.Header, v verdict, answered time.Time) *entry {
 	n := *e
 	n.header = e.header.Clone()
-	for name, lines := range storedHeader(h, 0, answered) {
+	for name, lines := range storedHeader(h, 0, answered, v.withheld) {
 		switch name {
 		case "Content-Length", "Content-Encoding", "Content-Type", "Content-Range", "Vary":
 		default:
@@ -119,8 +123,10 @@ func (e *entry) age(now time.Time) time.Duration {
 }
 
 // validator reports whether the upstream can be asked if the entry is still right.
-func (e *entry) validator() bool {
-	return len(e.header["Etag"]) > 0 || len(e.header["Last-Modified"]) > 0
+func (e *entry) validator() bool { return hasValidator(e.header) }
+
+func hasValidator(h http.Header) bool {
+	return len(h["Etag"]) > 0 || len(h["Last-Modified"]) > 0
 }
 
 // addConditions makes a request of h conditional on the entry.

@@ -37,8 +37,9 @@ type flight struct {
 	cancel context.CancelCauseFunc
 	ready  chan struct{}
 
-	// listed is the key in the table, guarded by the table's shard.
+	// listed is the key in the table, guarded by the table's shard; single: nobody joins it there.
 	listed string
+	single bool
 
 	mu      sync.Mutex // guards waiters and dead
 	waiters map[*waiter]struct{}
@@ -85,8 +86,9 @@ func (c *Cache) newFlight(ctx context.Context, r *request.Request, q question, k
 	}
 	f.selectors = f.req.Header
 	if key != "" {
-		delete(f.req.Header, "If-None-Match")
-		delete(f.req.Header, "If-Modified-Since")
+		for _, name := range []string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
+			delete(f.req.Header, name)
+		}
 		if stale != nil && stale.validator() {
 			f.validates = stale
 			f.req.Header = f.req.Header.Clone() // selectors stay without the conditions
@@ -260,19 +262,29 @@ func (f *flight) answer(resp *request.Response, m moment) {
 
 // learn tells the table how requests for this key are to be joined from now on.
 func (f *flight) learn(o *outcome) {
+	if f.key == "" {
+		return
+	}
+	if len(o.vary) > 0 && o.verdict.share {
+		f.c.memos.vary(f.key, o.vary)
+		f.c.flights.relist(f, flightKey(f.req.Method, f.key, f.selectors, o.vary))
+	}
+	f.remember(o.verdict.share)
 	switch {
-	case f.key == "":
-	case !o.verdict.share:
-		f.c.memos.forbid(f.listed)
+	case !o.storable:
 		f.c.flights.unlist(f)
-	default:
-		if len(o.vary) > 0 {
-			f.c.memos.vary(f.key, o.vary)
-			f.c.flights.relist(f, flightKey(f.req.Method, f.key, f.selectors, o.vary))
-		}
-		if !o.storable {
-			f.c.flights.unlist(f)
-		}
+	case !o.verdict.share && !f.single:
+		f.c.flights.isolate(f)
+	}
+}
+
+// remember notes for the requests to come whether answers for this key can be shared.
+func (f *flight) remember(share bool) {
+	key := flightKey(f.req.Method, f.key, f.selectors, f.c.varyOf(f.key))
+	if !share {
+		f.c.memos.forbid(key)
+	} else if f.single {
+		f.c.memos.permit(key)
 	}
 }
 
@@ -409,7 +421,9 @@ func (f *flight) renew(resp *request.Response, m moment) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, minChunk))
 	_ = resp.Body.Close()
 	merged := f.validates.mergedHeader(resp.Header)
-	v := judge(f.q, f.validates.status, merged, m)
+	q := f.q
+	q.method = http.MethodGet // a HEAD renews the answer to GET that it asked about
+	v := judge(q, f.validates.status, merged, m)
 	e := f.validates.renew(resp.Header, v, m.answered)
 	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
 	resp.Body = http.NoBody
@@ -420,6 +434,7 @@ func (f *flight) renew(resp *request.Response, m moment) {
 		f.c.purgeKey(f.key) // it may not be kept any longer
 	}
 	f.c.counters.revalidated.Inc()
+	f.remember(v.share)
 	f.c.flights.unlist(f)
 	f.hand(o)
 }

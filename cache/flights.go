@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"hash/maphash"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +18,8 @@ const flightShards = 64
 // flightTable holds the flights that may be joined, by flight key. It is safe for concurrent use.
 type flightTable struct {
 	seed   maphash.Seed
-	count  atomic.Int64 // all flights, private ones too
+	count  atomic.Int64  // all flights, private ones too
+	single atomic.Uint64 // numbers those that nobody joins
 	shards [flightShards]flightShard
 }
 
@@ -61,12 +63,41 @@ func (t *flightTable) conclude(f *flight, store func()) bool {
 	return store != nil
 }
 
+// listAlone lists f where purges find it, but no request does.
+func (t *flightTable) listAlone(f *flight) {
+	s := t.shard(f.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t.setApart(s, f)
+}
+
+// isolate keeps requests from joining f from now on. Purges still find it.
+func (t *flightTable) isolate(f *flight) {
+	s := t.shard(f.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.m[f.listed] == f {
+		delete(s.m, f.listed)
+		t.setApart(s, f)
+	}
+}
+
+// setApart is called with s.mu held.
+func (t *flightTable) setApart(s *flightShard, f *flight) {
+	f.single = true
+	f.listed = f.key + singleMark + strconv.FormatUint(t.single.Add(1), 36)
+	s.m[f.listed] = f
+}
+
+// singleMark parts a store key from the number of a flight that nobody joins; see flightKey.
+const singleMark = "\x00N"
+
 // relist moves f to another flight key of the same store key, unless that is taken.
 func (t *flightTable) relist(f *flight, key string) {
 	s := t.shard(f.key)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.m[f.listed] != f || s.m[key] != nil {
+	if f.single || s.m[f.listed] != f || s.m[key] != nil {
 		return
 	}
 	delete(s.m, f.listed)
@@ -169,6 +200,9 @@ func newMemos() (*memos, error) {
 
 // forbid remembers that the answers to a flight key can't be shared.
 func (m *memos) forbid(flightKey string) { m.unshared.Set(flightKey, struct{}{}) }
+
+// permit forgets that.
+func (m *memos) permit(flightKey string) { m.unshared.Invalidate(flightKey) }
 
 func (m *memos) forbidden(flightKey string) bool {
 	_, ok := m.unshared.GetIfPresent(flightKey)

@@ -59,21 +59,51 @@ func (c *Cache) share(k *call) (*request.Response, error) {
 		if w == nil {
 			continue // the flight's answer is not for us; by now it is known why
 		}
-		select {
-		case <-f.ready:
-		case <-k.ctx.Done():
-			f.leave(w)
-			return nil, gone(k.ctx)
-		}
-		resp, err := c.collect(k, f, w)
+		resp, err := c.await(k, f, w)
 		if resp != nil || err != nil {
 			return resp, err
 		}
-		if f.err == nil && f.renewed == nil && !f.verdict.share {
+		if f.err == nil && !f.verdict.share {
 			break
 		}
 	}
-	return c.alone(k.ctx, k.r, k.q, k.fwd)
+	return c.solo(k)
+}
+
+// solo makes a call that nobody joins. Its answer may be stored all the same, and it asks whether
+// what is stored is still right.
+func (c *Cache) solo(k *call) (*request.Response, error) {
+	if k.useStore && k.stale == nil {
+		k.stale, _ = c.find(k.key, k.r, &k.d, time.Now())
+	}
+	w := &waiter{ctx: k.ctx, header: k.r.Header, leader: true}
+	f := c.newFlight(k.ctx, k.r, k.q, k.key, k.stale)
+	f.waiters[w] = struct{}{}
+	if f.validates == nil { // the answer is for this client, so let it be what he asks for
+		for _, name := range []string{"If-None-Match", "If-Modified-Since"} {
+			if lines := k.r.Header[name]; len(lines) > 0 {
+				f.req.Header[name] = lines
+			}
+		}
+	}
+	c.flights.listAlone(f)
+	c.start(f)
+	resp, err := c.await(k, f, w)
+	if resp == nil && err == nil {
+		err = request.Errorf(request.ProblemInternal, "a stored answer could not be read; ask again")
+	}
+	return resp, err
+}
+
+// await waits for a flight's answer to w.
+func (c *Cache) await(k *call, f *flight, w *waiter) (*request.Response, error) {
+	select {
+	case <-f.ready:
+		return c.collect(k, f, w)
+	case <-k.ctx.Done():
+		f.leave(w)
+		return nil, gone(k.ctx)
+	}
 }
 
 // varyOf are the selecting fields that answers to key are known to have.
@@ -170,7 +200,7 @@ func (f *flight) answerTo(r *request.Request, w *waiter, status request.CacheSta
 		Status: from.Status, Header: from.Header, Body: w.reader,
 		ContentLength: from.ContentLength, Cache: status, Timing: from.Timing,
 	}
-	if f.key != "" && notModified(r.Header, from.Status, from.Header) {
+	if f.key != "" && notModified(r.Header, from.Status, from.Header, false) {
 		_ = w.reader.Close()
 		resp.Status, resp.Header = http.StatusNotModified, notModifiedHeader(from.Header)
 		resp.Body, resp.ContentLength = http.NoBody, 0

@@ -58,7 +58,7 @@ func lifetime(h http.Header, d *directives, answered time.Time) (fresh time.Dura
 		return d.maxAge, true
 	}
 	lines := h["Expires"]
-	if len(lines) == 0 {
+	if len(lines) == 0 || d.targeted {
 		return 0, false
 	}
 	for _, l := range lines[1:] {
@@ -78,9 +78,9 @@ func lifetime(h http.Header, d *directives, answered time.Time) (fresh time.Dura
 }
 
 // heuristicLifetime guesses from how long ago the answer changed.
-func heuristicLifetime(h http.Header, status int, answered time.Time) time.Duration {
+func heuristicLifetime(h http.Header, answered time.Time) time.Duration {
 	changed, ok := dateOf(h, "Last-Modified")
-	if !ok || !cacheableByDefault(status) {
+	if !ok {
 		return 0
 	}
 	date, ok := dateOf(h, "Date")
@@ -88,14 +88,4 @@ func heuristicLifetime(h http.Header, status int, answered time.Time) time.Durat
 		date = answered
 	}
 	return min(max(0, date.Sub(changed)/heuristicRatio), maxHeuristic)
-}
-
-// dateOf reads a field that holds one HTTP date.
-func dateOf(h http.Header, name string) (time.Time, bool) {
-	lines := h[name]
-	if len(lines) == 0 {
-		return time.Time{}, false
-	}
-	t, err := http.ParseTime(lines[0])
-	return t, err == nil
 }

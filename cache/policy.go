@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"slices"
 	"time"
 
 	"penstock/request"
@@ -45,14 +46,16 @@ type verdict struct {
 	sMaxAge bool
 	// anonymous: it must not answer a request that has an Authorization field.
 	anonymous bool
+	// withheld are the header fields that are not stored.
+	withheld []string
 }
 
 // judge decides about an answer.
 func judge(q question, status int, h http.Header, m moment) verdict {
-	d := parseDirectives(h["Cache-Control"])
+	d := answerDirectives(h)
 	v := verdict{age: initialAge(h, m), strict: d.mustRevalidate || d.proxyRevalidate}
 	switch {
-	case len(h["Set-Cookie"]) > 0, varyStar(h), eventStream(h), status == http.StatusPartialContent,
+	case len(h["Set-Cookie"]) > 0 && !slices.Contains(d.withheld, "Set-Cookie"), varyStar(h), eventStream(h), status == http.StatusPartialContent,
 		status == http.StatusNotModified, status < 200:
 		return v // meant for one client, or not a whole answer
 	}
@@ -80,12 +83,13 @@ func judgeTTL(q question, status int, v verdict) verdict {
 	return v.withoutStale()
 }
 
-// judgeHTTP follows RFC 9111, section 3, as a shared cache.
+// judgeHTTP follows RFC 9111, section 3, as a shared cache. An answer that is not fresh, or that
+// must be validated before each use, is stored if there is something to validate it by.
 func judgeHTTP(q question, status int, h http.Header, m moment, d *directives, v verdict) verdict {
 	if d.mustUnderstand && cacheableByDefault(status) {
 		d.noStore = false // RFC 9111, section 5.2.2.3
 	}
-	if d.noStore || d.private || d.noCache {
+	if d.noStore || d.private {
 		return v
 	}
 	public := d.public || d.mustRevalidate || d.has(givenSMaxAge)
@@ -93,26 +97,31 @@ func judgeHTTP(q question, status int, h http.Header, m moment, d *directives, v
 		return v // RFC 9111, section 3.5
 	}
 	fresh, explicit := lifetime(h, d, m.answered)
-	if explicit && fresh <= 0 {
-		return v
-	}
-	v.share = true
-	if !explicit && !q.authorized && !q.cookies {
+	byDefault := d.public || cacheableByDefault(status)
+	switch {
+	case d.noCache:
+		fresh, explicit, v.strict = 0, true, true
+	case !explicit && byDefault && !q.authorized && !q.cookies:
 		// A guess is not made for an answer that may depend on who asked.
-		fresh = heuristicLifetime(h, status, m.answered)
+		fresh = heuristicLifetime(h, m.answered)
 	}
-	v.lifetime, v.anonymous, v.sMaxAge = fresh, !public, d.has(givenSMaxAge)
-	v.staleWhileRevalidate, v.staleIfError = httpWindows(q.policy, d)
-	v.store = q.mode == request.CacheHTTP && fresh > 0 && !q.noStore && q.method == http.MethodGet &&
-		(explicit || cacheableByDefault(status))
+	v.share = (fresh > 0 || !explicit) && len(d.withheld) == 0
+	v.lifetime, v.anonymous, v.sMaxAge, v.withheld = fresh, !public, d.has(givenSMaxAge), d.withheld
+	v.staleWhileRevalidate, v.staleIfError = httpWindows(q.policy, d, fresh)
+	useful := fresh > 0 || hasValidator(h) && (explicit || !q.cookies)
+	v.store = q.mode == request.CacheHTTP && useful && !q.noStore && q.method == http.MethodGet && (explicit || byDefault)
 	return v.withoutStale()
 }
 
 // httpWindows are the answer's own windows, or else the route's. s-maxage forbids stale answers
-// as proxy-revalidate does (RFC 9111, section 5.2.2.10), unless the answer names a window.
-func httpWindows(p request.CachePolicy, d *directives) (revalidate, onError time.Duration) {
+// as proxy-revalidate does (RFC 9111, section 5.2.2.10), unless the answer names a window. What
+// was never fresh is served without a look at the upstream only if the answer says so.
+func httpWindows(p request.CachePolicy, d *directives, fresh time.Duration) (revalidate, onError time.Duration) {
 	if !d.has(givenSMaxAge) {
-		revalidate, onError = p.StaleWhileRevalidate, p.StaleIfError
+		onError = p.StaleIfError
+		if fresh > 0 {
+			revalidate = p.StaleWhileRevalidate
+		}
 	}
 	if d.has(givenStaleWhileRevalidate) {
 		revalidate = d.staleWhileRevalidate

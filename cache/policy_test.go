@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"reflect"
 	"testing"
 	"time"
 
@@ -65,10 +66,20 @@ func TestRFC9111(t *testing.T) {
 		{"4.2.2 no heuristic for who sends cookies", 200, question{cookies: true}, []string{"Date", date, "Last-Modified", ago(time.Hour)}, shared},
 		{"4.2.2 nothing to guess from", 200, question{}, []string{"Date", date}, shared},
 		{"5.2.2.5 no-store", 200, question{}, []string{"Cache-Control", "no-store, max-age=60"}, no},
-		{"5.2.2.4 no-cache", 200, question{}, []string{"Cache-Control", "no-cache, max-age=60"}, no},
-		{"5.2.2.4 no-cache with fields", 200, question{}, []string{"Cache-Control", `no-cache="a", max-age=60`}, no},
+		{"5.2.2.4 no-cache", 200, question{}, []string{"Cache-Control", "no-cache, max-age=60"}, strict(no)},
+		{"5.2.2.4 no-cache with a validator", 200, question{}, []string{"Cache-Control", "no-cache, max-age=60", "Etag", `"a"`}, want{store: true, strict: true}},
+		{"5.2.2.4 no-cache with fields", 200, question{}, []string{"Cache-Control", `no-cache="a", max-age=60`}, want{store: true, lifetime: time.Minute}},
+		{"5.2.2.4 no-cache with what are no fields", 200, question{}, []string{"Cache-Control", `no-cache="a b", max-age=60`}, strict(no)},
+		{"5.2.2.4 both forms of no-cache", 200, question{}, []string{"Cache-Control", `no-cache, no-cache="a", max-age=60`}, strict(no)},
 		{"5.2.2.7 private", 200, question{}, []string{"Cache-Control", "private, max-age=60"}, no},
-		{"5.2.2.7 private with fields", 200, question{}, []string{"Cache-Control", `private="a", max-age=60`}, no},
+		{"5.2.2.7 private with fields", 200, question{}, []string{"Cache-Control", `private="a", max-age=60`}, want{store: true, lifetime: time.Minute}},
+		{"5.2.2.7 private with the field Set-Cookie", 200, question{}, []string{"Cache-Control", `private="set-cookie", max-age=60`, "Set-Cookie", "a=b"}, want{store: true, lifetime: time.Minute}},
+		{"5.2.2.7 private with an empty list", 200, question{}, []string{"Cache-Control", `private=",", max-age=60`}, no},
+		{"4.3.1 stale with a validator", 200, question{}, []string{"Cache-Control", "max-age=0", "Etag", `"a"`}, want{store: true}},
+		{"4.3.1 no freshness, but a validator", 200, question{}, []string{"Etag", `"a"`}, want{store: true, share: true}},
+		{"4.3.1 no freshness and cookies", 200, question{cookies: true}, []string{"Etag", `"a"`}, shared},
+		{"4.2.2 public makes a guess right for any status", 599, question{}, []string{"Cache-Control", "public", "Date", date, "Last-Modified", ago(100 * time.Second)}, fresh(10)},
+		{"4.2.2 no guess for other statuses", 599, question{}, []string{"Date", date, "Last-Modified", ago(100 * time.Second)}, shared},
 		{"5.2.2.3 must-understand", 200, question{}, []string{"Cache-Control", "must-understand, no-store, max-age=60"}, fresh(60)},
 		{"5.2.2.3 must-understand, strange status", 299, question{}, []string{"Cache-Control", "must-understand, no-store, max-age=60"}, no},
 		{"5.2.2.8 proxy-revalidate", 200, question{}, []string{"Cache-Control", "proxy-revalidate, max-age=60"}, strict(fresh(60))},
@@ -174,7 +185,7 @@ func FuzzDirectives(f *testing.F) {
 		// One more directive in front never loosens what the others say.
 		e := parseDirectives([]string{"no-store", s})
 		d.noStore = true
-		if d != e {
+		if !reflect.DeepEqual(d, e) {
 			t.Errorf("%q reads otherwise after another line: %+v, %+v", s, d, e)
 		}
 	})

@@ -22,7 +22,7 @@ func (c *Cache) serve(r *request.Request, e *entry, now time.Time, status reques
 	h.Cache = status
 	h.Cache.TTL, h.Cache.HasTTL = e.lifetime-age, true
 	h.Cache.Age, h.Cache.HasAge = age, true
-	if notModified(r.Header, e.status, e.header) {
+	if notModified(r.Header, e.status, e.header, true) {
 		h.Status, h.Header, h.ContentLength = http.StatusNotModified, notModifiedHeader(e.header), 0
 		h.Response.Body = http.NoBody
 		return &h.Response
@@ -45,8 +45,9 @@ func (c *Cache) serve(r *request.Request, e *entry, now time.Time, status reques
 }
 
 // notModified evaluates the client's If-None-Match, or else If-Modified-Since, against an answer
-// (RFC 9110, sections 13.1.2, 13.1.3 and 13.2.2).
-func notModified(asked http.Header, status int, h http.Header) bool {
+// (RFC 9110, sections 13.1.2, 13.1.3 and 13.2.2). A stored answer that does not say when it changed
+// counts as changed when it was made.
+func notModified(asked http.Header, status int, h http.Header, stored bool) bool {
 	tags, since := asked["If-None-Match"], asked["If-Modified-Since"]
 	if len(tags)+len(since) == 0 || status != http.StatusOK {
 		return false
@@ -59,7 +60,11 @@ func notModified(asked http.Header, status int, h http.Header) bool {
 	if !ok || len(since) > 1 {
 		return false
 	}
-	changed, ok := dateOf(h, "Last-Modified")
+	name := "Last-Modified"
+	if len(h[name]) == 0 && stored {
+		name = "Date" // RFC 9111, section 4.3.2
+	}
+	changed, ok := dateOf(h, name)
 	return ok && !changed.After(limit)
 }
 
