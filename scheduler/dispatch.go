@@ -69,6 +69,7 @@ func (s *Scheduler) enqueue(it *item, now time.Time) {
 func (s *Scheduler) dispatch(now time.Time) {
 	var wake time.Duration
 	bound := boundNothing
+	s.windows.setPace(s.opts.PaceRate, now)
 	for !s.closed {
 		b, wait := s.dueBatch(now)
 		if wait > 0 && (wake == 0 || wait < wake) {

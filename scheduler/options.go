@@ -70,6 +70,10 @@ type Options struct {
 	QueueLength int
 	// Rates are token windows; all of them must have a token for a call. A batch is one call.
 	Rates []Rate
+	// PaceRate is a rate in calls per second, evenly spread, that changes while the scheduler runs
+	// and is read at each decision; zero, or no knob: none. It holds beside Rates. Call Kick after a
+	// change.
+	PaceRate knob.Float
 	// Priorities has the more urgent served first. Without it all urgencies are served alike,
 	// except that background work still yields.
 	Priorities bool

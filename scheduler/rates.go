@@ -1,15 +1,60 @@
 package scheduler
 
 import (
+	"math"
 	"time"
 
 	"golang.org/x/time/rate"
+
+	"penstock/knob"
 )
 
 // window is one rate window at work.
 type window struct {
 	Rate
 	limiter *rate.Limiter
+	// pace: it is the window of Options.PaceRate, which is none while off.
+	pace, off bool
+}
+
+// paceBurst is how long a pace may save up what was not used: as little as timers need.
+const paceBurst = 10 * time.Millisecond
+
+// addPace adds the window of a PaceRate, with the tokens that the one in old has. It comes last.
+func (ws windows) addPace(k knob.Float, old windows, now time.Time) windows {
+	if k.Knob == nil {
+		return ws
+	}
+	w := window{pace: true, off: true, Rate: Rate{Per: time.Second}}
+	if n := len(old); n > 0 && old[n-1].pace {
+		w = old[n-1]
+	}
+	ws = append(ws, w)
+	ws.setPace(k, now)
+	return ws
+}
+
+// setPace follows the knob.
+func (ws windows) setPace(k knob.Float, now time.Time) {
+	n := len(ws)
+	if n == 0 || !ws[n-1].pace {
+		return
+	}
+	w, v := &ws[n-1], k.Get()
+	off := !(v > 0) || math.IsInf(v, 1)
+	if w.off == off && (off || v == w.Limit) {
+		return
+	}
+	if w.off = off; off {
+		return
+	}
+	w.Limit, w.Burst = v, max(1, int(math.Ceil(v*paceBurst.Seconds())))
+	if w.limiter == nil {
+		w.limiter = rate.NewLimiter(rate.Limit(v), w.Burst)
+		return
+	}
+	w.limiter.SetLimitAt(now, rate.Limit(v))
+	w.limiter.SetBurstAt(now, w.Burst)
 }
 
 // windows are checked together and taken from together. They are guarded by the scheduler's
@@ -25,7 +70,7 @@ func newWindows(rates []Rate, old windows, now time.Time) windows {
 		r = r.withDefaults()
 		w := window{Rate: r}
 		for i := range old {
-			if !used[i] && old[i].Per == r.Per {
+			if !used[i] && !old[i].pace && old[i].Per == r.Per {
 				used[i] = true
 				w.limiter = old[i].limiter
 				w.limiter.SetLimitAt(now, rate.Limit(r.perSecond()))
@@ -59,6 +104,9 @@ func (ws windows) wait(now time.Time, spare bool) (time.Duration, int) {
 
 // until is how long it takes until n tokens are there, were none taken.
 func (w *window) until(n float64, now time.Time) time.Duration {
+	if w.off {
+		return 0
+	}
 	missing := n - w.limiter.TokensAt(now)
 	if missing <= 0 {
 		return 0
@@ -70,7 +118,9 @@ func (w *window) until(n float64, now time.Time) time.Duration {
 // take takes one token of each window; the caller has seen wait give 0 at the same now.
 func (ws windows) take(now time.Time) {
 	for i := range ws {
-		ws[i].limiter.AllowN(now, 1)
+		if !ws[i].off {
+			ws[i].limiter.AllowN(now, 1)
+		}
 	}
 }
 

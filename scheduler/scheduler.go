@@ -54,7 +54,7 @@ func New(o Options, next request.BatchDoer) *Scheduler {
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.options.Store(&o)
 	s.q.init(o.UrgencyShare)
-	s.windows = newWindows(o.Rates, nil, time.Now())
+	s.windows = newWindows(o.Rates, nil, time.Now()).addPace(o.PaceRate, nil, time.Now())
 	s.binding.init(len(s.windows), time.Now())
 	s.metrics = newMetrics(s, o.Scope)
 	return s
@@ -70,14 +70,14 @@ func (s *Scheduler) Apply(o Options) {
 	s.opts = o
 	s.options.Store(&o)
 	s.q.share = o.UrgencyShare
-	s.windows = newWindows(o.Rates, s.windows, now)
+	s.windows = newWindows(o.Rates, s.windows, now).addPace(o.PaceRate, s.windows, now)
 	s.binding.init(len(s.windows), now)
 	s.dispatch(now)
 	s.mu.Unlock()
 }
 
-// Kick makes the scheduler look at its knobs again. Call it when Workers, BatchTarget or
-// BatchLinger changed.
+// Kick makes the scheduler look at its knobs again. Call it when Workers, PaceRate,
+// BatchTarget or BatchLinger changed.
 func (s *Scheduler) Kick() {
 	now := time.Now()
 	s.mu.Lock()

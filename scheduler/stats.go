@@ -96,10 +96,12 @@ type Stats struct {
 	InFlight int `json:"in_flight"`
 	Held     int `json:"held"`
 	// Binding names the limit that keeps requests waiting now: "none", "permits", or "rate N" for
-	// the window Rates[N]. BindingShares is the share of the last half minute or so of each.
+	// the window Rates[N], or "pace" for PaceRate. BindingShares is the share of the last half minute or so of each.
 	Binding       string             `json:"binding"`
 	BindingShares map[string]float64 `json:"binding_shares"`
 	Rates         []RateStats        `json:"rates"`
+	// Pace is the PaceRate in force, calls per second; 0: none.
+	Pace float64 `json:"pace"`
 	// PredictedWait is how long a new request of each urgency would wait behind all that is queued
 	// there, in seconds.
 	PredictedWait [request.Urgencies]float64 `json:"predicted_wait_seconds"`
@@ -160,12 +162,18 @@ func (s *Scheduler) Stats() Stats {
 		}
 	}
 	s.binding.settle(now)
-	st.Binding = bindingName(s.binding.now)
+	st.Binding = s.bindingName(s.binding.now)
 	for i, share := range s.binding.shares {
-		st.BindingShares[bindingName(i)] = share
+		st.BindingShares[s.bindingName(i)] = share
 	}
 	for i := range s.windows {
 		w := &s.windows[i]
+		if w.pace {
+			if !w.off {
+				st.Pace = w.Limit
+			}
+			continue
+		}
 		st.Rates = append(st.Rates, RateStats{w.Limit, w.Per.Seconds(), w.Burst, w.limiter.TokensAt(now)})
 	}
 	for i, n := range s.counts.Refused {
@@ -182,6 +190,14 @@ func (s *Scheduler) predictNew(class uint8, now time.Time) time.Duration {
 		return 0
 	}
 	return s.predict(class, s.q.classes[class].cost, now)
+}
+
+// bindingName names a limit; the window of PaceRate is not numbered.
+func (s *Scheduler) bindingName(limit int) string {
+	if i := limit - boundRate; i >= 0 && i < len(s.windows) && s.windows[i].pace {
+		return "pace"
+	}
+	return bindingName(limit)
 }
 
 func bindingName(limit int) string {
