@@ -76,6 +76,7 @@ func (d *data) copyHeader(h http.Header, x *exchange, resp *request.Response) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // net/http would guess one
 	}
+	x.showQuota(h)
 	c := &resp.Cache
 	if s := cacheStatus(c); s != "" {
 		h["Cache-Status"] = x.after(h["Cache-Status"], s)

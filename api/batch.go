@@ -69,7 +69,16 @@ func (d *data) serveBatch(w http.ResponseWriter, r *http.Request) {
 
 // openBatch reads what must be right before the answer begins.
 func (d *data) openBatch(w http.ResponseWriter, r *http.Request, x *exchange) (*batch, itemSource, error) {
-	in, err := d.readIntent(r)
+	tenant, err := d.identify(w, r)
+	if err != nil {
+		return nil, nil, err
+	}
+	if tenant.Quota != nil { // each item counts, not the whole
+		policy, state := tenant.Quota.Look()
+		x.policy, x.limit = x.value(policy), x.value(state)
+		x.showQuota(w.Header())
+	}
+	in, err := d.readIntent(r, tenant)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -216,11 +225,15 @@ func (b *batch) answer(it rawItem) (line *batchLine) {
 			line = b.errorLine(x, it, errors.New("panic"))
 		}
 	}()
+	over := b.in.tenant.count()
 	if it.err != nil {
 		return b.errorLine(x, it, it.err)
 	}
 	c, err := parseCall(it.raw)
 	it.id = c.id
+	if over != nil {
+		return b.errorLine(x, it, over)
+	}
 	if err != nil {
 		return b.errorLine(x, it, err)
 	}

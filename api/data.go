@@ -64,9 +64,8 @@ type DataOptions struct {
 	Routes Routes
 	// Limits bounds what a request may take; nil: the defaults.
 	Limits func() Limits
-	// TenantHeader names the header that names the tenant; it is not sent upstream. Nil or "":
-	// there is one tenant.
-	TenantHeader func() string
+	// Tenants says who asks; nil: everybody may, and all are one tenant.
+	Tenants Tenants
 	// DefaultDeadline is the deadline of a request that names none; nil or 0: none.
 	DefaultDeadline func() time.Duration
 	// ServerTiming says whether answers carry Server-Timing; nil: yes.
@@ -113,9 +112,6 @@ func NewData(o DataOptions) (http.Handler, error) {
 func (o *DataOptions) defaults() {
 	if o.Limits == nil {
 		o.Limits = func() Limits { return Limits{} }
-	}
-	if o.TenantHeader == nil {
-		o.TenantHeader = func() string { return "" }
 	}
 	if o.DefaultDeadline == nil {
 		o.DefaultDeadline = func() time.Duration { return 0 }

@@ -28,6 +28,8 @@ type exchange struct {
 	// values backs the one-element header values of the answer.
 	values [8]string
 	used   int
+	// policy and limit are the values of the RateLimit headers; nil: there is no quota.
+	policy, limit []string
 	// proxied is the request of the proxy path.
 	proxied request.Request
 }

@@ -49,7 +49,7 @@ func (t *table) Proxy(upstream string) (*request.Route, bool) { return t.proxy, 
 // newDataHandler makes a data plane in front of do.
 func newDataHandler(t testing.TB, do request.DoerFunc, change ...func(*DataOptions)) http.Handler {
 	t.Helper()
-	o := DataOptions{Doer: do, Routes: newTable(t), TenantHeader: func() string { return "X-Tenant" }, Version: "test"}
+	o := DataOptions{Doer: do, Routes: newTable(t), Tenants: headerTenants{}, Version: "test"}
 	for _, f := range change {
 		f(&o)
 	}

@@ -49,6 +49,10 @@ func viewRoute(r *request.Route) routeView {
 }
 
 func (d *data) serveRoutes(w http.ResponseWriter, r *http.Request) {
+	if _, err := d.identify(w, r); err != nil {
+		d.fail(w, r, exchangeOf(r), err)
+		return
+	}
 	routes := d.o.Routes.Routes()
 	views := make([]routeView, len(routes))
 	for i, route := range routes {
@@ -59,5 +63,9 @@ func (d *data) serveRoutes(w http.ResponseWriter, r *http.Request) {
 }
 
 func (d *data) serveStats(w http.ResponseWriter, r *http.Request) {
+	if _, err := d.identify(w, r); err != nil {
+		d.fail(w, r, exchangeOf(r), err)
+		return
+	}
 	d.writeJSON(w, r, http.StatusOK, d.o.Stats())
 }

@@ -13,25 +13,8 @@ import (
 const (
 	headerDeadline = "X-Deadline-Ms"
 	// maxDeadline is a day: more is surely a mistake in the unit.
-	maxDeadline    = 24 * time.Hour
-	maxTenantBytes = 128
+	maxDeadline = 24 * time.Hour
 )
-
-// tenant reads the tenant's name from the configured header.
-func (d *data) tenant(h http.Header) (string, error) {
-	name := d.o.TenantHeader()
-	if name == "" {
-		return "", nil
-	}
-	v := h[http.CanonicalHeaderKey(name)]
-	if len(v) == 0 {
-		return "", nil
-	}
-	if len(v) > 1 || len(v[0]) > maxTenantBytes || v[0] != "" && !visible(v[0]) {
-		return "", badHeader(name, "must be one value of at most 128 visible ASCII characters")
-	}
-	return v[0], nil
-}
 
 // headerDeadlineOf reads how long the client wants to wait, from X-Deadline-Ms and Prefer: wait;
 // the smaller counts. 0 means that it does not say.

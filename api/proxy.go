@@ -20,12 +20,17 @@ func (d *data) serveProxy(w http.ResponseWriter, r *http.Request, x *exchange) {
 		d.refuseMethod(w, r, x, proxyMethods)
 		return
 	}
+	tenant, err := d.admit(w, r, x)
+	if err != nil {
+		d.fail(w, r, x, err)
+		return
+	}
 	req, err := d.proxyRequest(r, x)
 	if err != nil {
 		d.fail(w, r, x, err)
 		return
 	}
-	deadline, err := d.takeHeaders(r.Header, req)
+	deadline, err := d.takeHeaders(r.Header, req, tenant)
 	if err != nil {
 		d.fail(w, r, x, err)
 		return
@@ -83,15 +88,14 @@ func (d *data) proxyRequest(r *http.Request, x *exchange) (*request.Request, err
 	return req, nil
 }
 
-// takeHeaders reads what the headers say to Penstock: urgency, tenant and deadline.
-func (d *data) takeHeaders(h http.Header, req *request.Request) (deadline time.Duration, err error) {
-	req.SetUrgency(req.Route.Urgency)
-	if u, ok := priority(h); ok {
-		req.SetUrgency(u)
+// takeHeaders reads what the headers say to Penstock: urgency and deadline.
+func (d *data) takeHeaders(h http.Header, req *request.Request, t Tenant) (deadline time.Duration, err error) {
+	u, ok := priority(h)
+	if !ok {
+		u = req.Route.Urgency
 	}
-	if req.Tenant, err = d.tenant(h); err != nil {
-		return 0, err
-	}
+	req.Tenant = t.Name
+	req.SetUrgency(t.urgency(u))
 	if deadline, err = headerDeadlineOf(h); err != nil {
 		return 0, err
 	}
@@ -119,9 +123,6 @@ func (d *data) stripHeaders(r *http.Request, req *request.Request) {
 	delete(h, "Content-Length") // the body says it
 	delete(h, "Expect")         // net/http has answered it
 	delete(h, headerDeadline)
-	if name := d.o.TenantHeader(); name != "" {
-		delete(h, http.CanonicalHeaderKey(name))
-	}
 	continueTrace(h)
 	if old := h["Via"]; len(old) > 0 {
 		h["Via"] = append(old[:len(old):len(old)], via[0])

@@ -15,7 +15,7 @@ import (
 type intent struct {
 	urgency    request.Urgency
 	hasUrgency bool
-	tenant     string
+	tenant     Tenant
 	// deadline is counted from a call's arrival; 0: none.
 	deadline time.Duration
 	trace    []string
@@ -23,13 +23,10 @@ type intent struct {
 	header   http.Header
 }
 
-func (d *data) readIntent(r *http.Request) (in intent, err error) {
+func (d *data) readIntent(r *http.Request, t Tenant) (in intent, err error) {
 	h := r.Header
-	in.client, in.header = clientOf(r), h
+	in.tenant, in.client, in.header = t, clientOf(r), h
 	in.urgency, in.hasUrgency = priority(h)
-	if in.tenant, err = d.tenant(h); err != nil {
-		return in, err
-	}
 	if in.deadline, err = headerDeadlineOf(h); err != nil {
 		return in, err
 	}
@@ -41,7 +38,12 @@ func (d *data) readIntent(r *http.Request) (in intent, err error) {
 // serveRequest answers POST /v1/requests.
 func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r)
-	in, err := d.readIntent(r)
+	tenant, err := d.admit(w, r, x)
+	if err != nil {
+		d.fail(w, r, x, err)
+		return
+	}
+	in, err := d.readIntent(r, tenant)
 	if err != nil {
 		d.fail(w, r, x, err)
 		return
@@ -113,13 +115,15 @@ func (d *data) build(c *call, in intent, id string, arrived time.Time) (*request
 	if err != nil {
 		return nil, err
 	}
-	req.ID, req.Arrived, req.Tenant = id, arrived, in.tenant
+	req.ID, req.Arrived, req.Tenant = id, arrived, in.tenant.Name
+	urgency := route.Urgency
 	switch {
 	case c.urgency != nil:
-		req.SetUrgency(*c.urgency)
+		urgency = *c.urgency
 	case in.hasUrgency:
-		req.SetUrgency(in.urgency)
+		urgency = in.urgency
 	}
+	req.SetUrgency(in.tenant.urgency(urgency))
 	if wait := d.wait(smaller(c.deadline, in.deadline), route); wait > 0 {
 		req.Deadline = arrived.Add(wait)
 	}

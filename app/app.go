@@ -22,6 +22,7 @@ import (
 	"penstock/observe"
 	"penstock/preload"
 	"penstock/request"
+	"penstock/tenant"
 	"penstock/tuner"
 	"penstock/web"
 )
@@ -57,11 +58,14 @@ type App struct {
 	cache   *cache.Cache
 	tuner   *tuner.Loop
 	preload *preload.Preloader
+	tenants *tenant.Directory
 
 	table   atomic.Pointer[table]
 	current atomic.Pointer[configs.Loaded]
 	reloads reloads
 	secrets atomic.Pointer[secrets]
+	// openness is what tellOpenness said last.
+	openness atomic.Pointer[string]
 
 	data, admin *server
 	draining    atomic.Bool
@@ -110,7 +114,10 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 // way as a reload.
 func (a *App) build(l *configs.Loaded) error {
 	a.table.Store(&table{})
-	var err error
+	err := a.newTenants(l.Config.Tenants)
+	if err != nil {
+		return err
+	}
 	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
 		return err
 	}
@@ -181,9 +188,7 @@ func (a *App) warnOpen(c *configs.Config) {
 	if !loopback(a.AdminAddr()) && c.Admin.Token.IsZero() {
 		a.log.Warn("the admin plane is open to the network without a token: set admin.token or listen on 127.0.0.1", "admin", a.AdminAddr())
 	}
-	if !loopback(a.DataAddr()) {
-		a.log.Warn("the data plane is open to the network and asks for no key: put something that authenticates in front of it", "data", a.DataAddr())
-	}
+	a.tellOpenness()
 }
 
 // DataAddr is the address of the data plane, with the port that was chosen.
@@ -266,7 +271,8 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 		Enabled: c.Cache.Enabled, MaxEntries: c.Cache.MaxEntries, MaxBytes: int64(c.Cache.MaxBytes),
 		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
 		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
-		Scope: a.metrics.Process(), OnAccess: a.onAccess, Logger: a.log,
+		TenantShare: a.tenants.CacheShare,
+		Scope:       a.metrics.Process(), OnAccess: a.onAccess, Logger: a.log,
 	}
 	if c.Cache.Persist && c.DataDir != "" {
 		o.PersistPath = filepath.Join(c.DataDir, "cache.penstock")

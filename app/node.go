@@ -75,7 +75,7 @@ func (a *App) nodeOptions(l *configs.Loaded, name string) (nodeOptions, error) {
 		},
 		scheduler: scheduler.Options{
 			Upstream: name, Workers: a.intKnob("workers." + name), QueueLength: u.Workers.QueueLength,
-			Priorities: c.Priorities.Enabled, HoldMax: u.Timeouts.Total,
+			Priorities: c.Priorities.Enabled, Weights: a.tenants.Weight, HoldMax: u.Timeouts.Total,
 			BatchTarget: a.intKnob("batch.target." + name), BatchLinger: a.durationKnob("batch.linger." + name),
 			Scope: scope,
 		},

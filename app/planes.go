@@ -24,7 +24,7 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 				InFlight: c.Streaming.ChunkSize * c.Streaming.ParallelStages,
 			}
 		},
-		TenantHeader:    func() string { return config().Tenants.Header },
+		Tenants:         tenants{a.tenants},
 		DefaultDeadline: func() time.Duration { return config().Server.DefaultDeadline },
 		ServerTiming:    func() bool { return config().Server.ServerTiming },
 		Stats:           func() any { return a.Stats() },

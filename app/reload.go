@@ -70,6 +70,7 @@ func (a *App) reload() ([]configs.Change, error) {
 		return nil, err
 	}
 	plan.commit()
+	a.tellOpenness()
 	return changes, nil
 }
 
@@ -88,6 +89,10 @@ type plan struct{ commit func() }
 func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
 	knobs := planKnobs(l.Config, l.Sources)
 	secrets, err := readSecrets(l)
+	if err != nil {
+		return nil, err
+	}
+	swapTenants, err := a.prepareTenants(l.Config.Tenants)
 	if err != nil {
 		return nil, err
 	}
@@ -118,6 +123,7 @@ func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
 		}
 		_ = a.level.UnmarshalText([]byte(l.Config.Log.Level)) // configs checked it
 		a.secrets.Store(secrets)
+		swapTenants() // before what reads weights and shares
 		swapCache()
 		swapNodes()
 		a.current.Store(l)

@@ -20,7 +20,7 @@ type Tenants struct {
 type Tenant struct {
 	Keys       []string     `koanf:"keys" type:"keyhash" doc:"The SHA-256 hashes of the tenant's keys, as sha256: and 64 hex digits; several let keys change without a gap. The command scheduler keys new makes a key and its hash."`
 	Weight     float64      `koanf:"weight" min:"0.001" max:"1000" doc:"The share of each urgency, relative to the other tenants that wait there; higher gets more."`
-	MaxUrgency int          `koanf:"max_urgency" min:"0" max:"7" doc:"The most urgent that its requests may be; more urgent ones count as this. 0: any urgency, 7: background only."`
+	MaxUrgency int          `koanf:"max_urgency" min:"0" max:"7" doc:"The most urgent that its requests may be; more urgent ones count as this. 0: any urgency, 7: only the least."`
 	Rates      []TenantRate `koanf:"rates" doc:"How many requests the tenant may make, answers from the cache included; all windows must have room, else 429. Empty: no limit of its own."`
 	CacheShare float64      `koanf:"cache_share" min:"0" max:"1" doc:"How much of cache.max_bytes the answers stored for the tenant may take; an answer over it is passed on and not stored. Lower leaves more to others; 0: stores nothing."`
 }
