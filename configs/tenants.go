@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -63,6 +64,14 @@ var (
 	keyHashPattern = regexp.MustCompile(`^sha256:[0-9A-Fa-f]{64}$`)
 	tenantPattern  = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.@:-]{0,127}$`)
 )
+
+// CheckTenantName says what is wrong with the name of an account.
+func CheckTenantName(name string) error {
+	if tenantPattern.MatchString(name) {
+		return nil
+	}
+	return fmt.Errorf("%q is not a usable name of a tenant: take letters, digits and _ . @ : -, beginning with a letter or digit, at most 128", name)
+}
 
 // keyHash checks one hash. It never shows it: what stands there may be a key by mistake.
 func (c *checks) keyHash(path, text string) {

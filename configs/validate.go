@@ -78,8 +78,8 @@ func (c *checks) mapKey(s *spec, key, path string) {
 	switch {
 	case s.keys == "name" && !namePattern.MatchString(key):
 		c.fault(path, "%q is not a usable name: take a-z, 0-9, _ and -, beginning with a letter or digit, at most 63", key)
-	case s.keys == "tenant" && !tenantPattern.MatchString(key):
-		c.fault(path, "%q is not a usable name of a tenant: take letters, digits and _ . @ : -, beginning with a letter or digit, at most 128", key)
+	case s.keys == "tenant" && CheckTenantName(key) != nil:
+		c.fault(path, "%s", CheckTenantName(key))
 	case s.keys == "header" && !headerPattern.MatchString(key):
 		c.fault(path, "%q is not a header name", key)
 	case s.keys == "header" && framingHeader(key):

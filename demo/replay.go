@@ -43,6 +43,8 @@ type ReplayOptions struct {
 	Duration time.Duration
 	// ClientHeader sends the trace's client column under this name, such as X-Client; empty: not.
 	ClientHeader string
+	// APIKey is sent as X-Api-Key, for a Penstock that asks for keys; empty: not.
+	APIKey string
 	// SizeHeader sends the trace's size column as X-Size, which the demo API obeys.
 	SizeHeader bool
 	// StatsURL is where the upstream calls are counted: the demo API's /stats or Penstock's
@@ -272,6 +274,9 @@ func (r *replay) request(ctx context.Context, row Row) (*http.Request, error) {
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.o.APIKey != "" {
+		req.Header.Set("X-Api-Key", r.o.APIKey)
 	}
 	if r.o.ClientHeader != "" && row.Client != "" {
 		req.Header.Set(r.o.ClientHeader, row.Client)

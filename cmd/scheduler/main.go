@@ -28,7 +28,7 @@ func main() {
 	signals := make(chan os.Signal, 4)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	c := &cli{
-		out: os.Stdout, err: os.Stderr, env: os.Environ(), signals: signals,
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), signals: signals,
 		newService: func(o app.Options) (service, error) { return app.New(o) },
 	}
 	os.Exit(c.run(context.Background(), os.Args[1:]))
@@ -46,6 +46,7 @@ type service interface {
 
 // cli is the command line with all that it touches.
 type cli struct {
+	in         io.Reader
 	out, err   io.Writer
 	env        []string
 	signals    <-chan os.Signal

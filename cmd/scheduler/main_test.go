@@ -136,7 +136,7 @@ func want(t *testing.T, got outcome, code int, parts ...string) {
 func TestHelpTextsAreAsWritten(t *testing.T) {
 	for _, path := range []string{
 		"", "run", "demo", "validate", "reload", "config", "config init", "config effective", "config schema", "config reference",
-		"knobs", "knobs list", "knobs pin", "knobs unpin", "purge", "decisions", "decisions list", "send", "replay", "healthcheck", "version",
+		"knobs", "knobs list", "knobs pin", "knobs unpin", "purge", "decisions", "decisions list", "send", "replay", "keys", "keys new", "keys hash", "healthcheck", "version",
 	} {
 		t.Run(path, func(t *testing.T) {
 			got := command(t, nil, append(strings.Fields(path), "--help")...)
@@ -186,6 +186,8 @@ func TestWrongCommandLinesExitWith2AndSayWhatIsRight(t *testing.T) {
 		"demo --visitors -1":             "must not be negative",
 		"config init --preset wild":      "wild",
 		"reload --admin-url localhost:1": "--admin-url",
+		"keys hash psk_x":                "unknown command",
+		"keys nwe":                       `did you mean "new"?`,
 		"healthcheck --url nowhere":      "--url",
 	} {
 		t.Run(line, func(t *testing.T) {

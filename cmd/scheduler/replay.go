@@ -64,6 +64,9 @@ no other flag: the trace is then ` + compareTrace + ` in PENSTOCK_TRACES or ../s
 					o.Target = c.url
 				}
 			}
+			if strings.HasPrefix(o.Target+"/", strings.TrimRight(c.url, "/")+"/") { // the key is nobody else's business
+				o.APIKey = c.getenv("PENSTOCK_API_KEY")
+			}
 			o.Out = out
 			return c.replay(ctx, cmd, o)
 		},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -37,14 +38,14 @@ it caches, coalesces, batches, queues fairly, and finds the number of workers by
 	}
 	root.SetVersionTemplate("scheduler {{.Version}}\n")
 	f := root.PersistentFlags()
-	f.StringVar(&c.url, "url", cmp.Or(c.getenv("PENSTOCK_URL"), "http://127.0.0.1:8080"), "data plane of the running service (PENSTOCK_URL)")
+	f.StringVar(&c.url, "url", cmp.Or(c.getenv("PENSTOCK_URL"), "http://127.0.0.1:8080"), "data plane of the running service (PENSTOCK_URL; its key: PENSTOCK_API_KEY)")
 	f.StringVar(&c.adminURL, "admin-url", cmp.Or(c.getenv("PENSTOCK_ADMIN_URL"), "http://127.0.0.1:9090"), "admin plane of the running service (PENSTOCK_ADMIN_URL)")
 	f.StringVar(&c.tokenFile, "token-file", "", "file with the admin token (or set PENSTOCK_ADMIN_TOKEN)")
 	f.BoolVar(&c.asJSON, "json", false, "print JSON instead of text")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.AddCommand(c.runCommand(), c.demoCommand(), c.validateCommand(), c.reloadCommand(), c.configCommand(),
 		c.knobsCommand(), c.purgeCommand(), c.decisionsCommand(), c.sendCommand(), c.replayCommand(),
-		c.healthcheckCommand(), c.versionCommand(), c.compareAPICommand())
+		c.keysCommand(), c.healthcheckCommand(), c.versionCommand(), c.compareAPICommand())
 	c.wrapArgs(root)
 	return root
 }
@@ -87,9 +88,13 @@ func (c *cli) unknownCommand(cmd *cobra.Command, args []string) error {
 	return &usageError{cmd.CommandPath(), errors.New(text)}
 }
 
-// data is a client of the data plane.
+// data is a client of the data plane, with the key of PENSTOCK_API_KEY.
 func (c *cli) data() (*client.Client, error) {
-	d, err := client.New(c.url, client.Options{})
+	var o client.Options
+	if key := c.getenv("PENSTOCK_API_KEY"); key != "" {
+		o.Header = http.Header{"X-Api-Key": {key}}
+	}
+	d, err := client.New(c.url, o)
 	if err != nil {
 		return nil, &usageError{"scheduler", fmt.Errorf("--url: %w", err)}
 	}
