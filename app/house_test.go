@@ -28,15 +28,20 @@ var law = map[string][]string{
 	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe"},
 	"api":       {"request", "knob"},
 	"web":       {},
+	"engine":    {},
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"tuner", "tenant", "configs", "api", "web"},
-	"cmd/scheduler": {"app", "configs", "client", "demo", "request"},
+		"tuner", "tenant", "configs", "api", "web", "engine", "engine/natsengine"},
+	"engine/natsengine": {"engine"},
+	"cmd/scheduler":     {"app", "configs", "client", "demo", "request"},
 }
 
 // stdOnly are the folders that import nothing but the standard library and what law allows.
-var stdOnly = []string{"request", "knob", "web", "client"}
+var stdOnly = []string{"request", "knob", "web", "client", "engine"}
+
+// natsOnly is the only folder that may import NATS.
+const natsOnly = "engine/natsengine"
 
 func TestImportLaw(t *testing.T) {
 	const root = ".."
@@ -98,6 +103,8 @@ func checkImports(t *testing.T, folder, path string) error {
 		switch {
 		case isOwn && own != home && !strings.HasPrefix(own, home+"/") && !slices.Contains(allowed, own):
 			t.Errorf("%s imports %s; %s may import only %v", path, name, home, allowed)
+		case strings.HasPrefix(name, "github.com/nats-io/") && home != natsOnly:
+			t.Errorf("%s imports %s; only %s may know NATS", path, name, natsOnly)
 		case !isOwn && strings.Contains(strings.SplitN(name, "/", 2)[0], ".") && slices.Contains(stdOnly, home):
 			t.Errorf("%s imports %s; %s may import only the standard library", path, name, home)
 		}
