@@ -34,6 +34,9 @@ func checkBatches(c *configs.Config) []configs.Fault {
 			continue // configs tells of it
 		}
 		for _, f := range faultsOfRule(batchRule(rc.Batch).ValidateFor(r)) {
+			if f.Key == "param" {
+				continue // configs tells of it, with a suggestion
+			}
 			faults = append(faults, configs.Fault{Key: "routes." + name + ".batch." + f.Key, Problem: f.Problem})
 		}
 	}

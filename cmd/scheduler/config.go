@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"penstock/app"
 	"penstock/client"
 	"penstock/configs"
 )
@@ -37,10 +38,7 @@ printed as "file:line key: problem", and the exit code is 1.`,
 }
 
 func (c *cli) validate(o configs.LoadOptions) error {
-	l, err := configs.Load(o)
-	if err == nil {
-		err = l.CheckSecrets()
-	}
+	l, err := app.Load(o)
 	faults, isFaults := errors.AsType[*configs.Faults](err)
 	switch {
 	case err == nil && c.asJSON:
