@@ -8,7 +8,8 @@
 //   - [Loop]: the clock and the I/O. At each interval it reads the signals of every [Target], asks the
 //     controller, turns the knob, and after the evaluation window has the change judged by [Judge].
 //     A change judged worse is rolled back.
-//   - [Ledger]: the bounded list of [Decision] records, in memory.
+//   - [Ledger]: the bounded list of [Decision] records, in memory. It can be followed, and filled with
+//     what an earlier process left, so that others keep it on disk.
 //
 // Non-goals, for now: controllers of TTL, rate, batch, cache memory and prefetch; baselines by route;
 // keeping the ledger and what was learned on disk. They come with the next steps of the tuner.

@@ -21,7 +21,10 @@ const (
 // Decision is one change of one knob.
 type Decision struct {
 	// ID is unique, also across restarts.
-	ID   string    `json:"id"`
+	ID string `json:"id"`
+	// Rev is the number of the decision's last change: it rises with everything that happens to the
+	// ledger, also across restarts.
+	Rev  uint64    `json:"rev"`
 	Time time.Time `json:"time"`
 	Knob string    `json:"knob"`
 	// Upstream is what the knob belongs to, empty if none.
@@ -78,6 +81,11 @@ type Ledger struct {
 	size      int
 	seq       int
 	decisions []*Decision // oldest first
+	rev       uint64      // of the last change
+	followers map[chan struct{}]struct{}
+	keeping   bool   // Kept was called
+	kept      uint64 // the last change that is kept elsewhere
+	lost      uint64
 }
 
 // NewLedger returns a Ledger of at most size decisions; 0: DefaultLedgerSize.
@@ -85,7 +93,10 @@ func NewLedger(size int) *Ledger {
 	if size <= 0 {
 		size = DefaultLedgerSize
 	}
-	return &Ledger{size: size, prefix: strconv.FormatInt(time.Now().UnixMilli(), 36)}
+	return &Ledger{
+		size: size, prefix: strconv.FormatInt(time.Now().UnixMilli(), 36), rev: firstRev(),
+		followers: make(map[chan struct{}]struct{}),
+	}
 }
 
 // Record adds a decision, the tuner's or an operator's (a pin), and returns its id. ID is given here;
@@ -99,10 +110,16 @@ func (l *Ledger) Record(d Decision) string {
 		d.Time = time.Now()
 	}
 	d.Signals = maps.Clone(d.Signals)
-	if len(l.decisions) >= l.size {
-		l.decisions = slices.Delete(l.decisions, 0, len(l.decisions)-l.size+1)
+	if over := len(l.decisions) - l.size + 1; over > 0 {
+		for _, gone := range l.decisions[:over] {
+			if l.keeping && gone.Rev > l.kept {
+				l.lost++
+			}
+		}
+		l.decisions = slices.Delete(l.decisions, 0, over)
 	}
 	l.decisions = append(l.decisions, &d)
+	l.touch(&d)
 	return d.ID
 }
 
@@ -113,6 +130,7 @@ func (l *Ledger) amend(id string, f func(*Decision)) (Decision, bool) {
 	for _, d := range slices.Backward(l.decisions) {
 		if d.ID == id {
 			f(d)
+			l.touch(d)
 			return d.copy(), true
 		}
 	}
@@ -142,4 +160,13 @@ func (l *Ledger) Decisions(f Filter) []Decision {
 }
 
 // Decision returns one decision by id.
-func (l *Ledger) Decision(id string) (Decision, bool) { return l.amend(id, func(*Decision) {}) }
+func (l *Ledger) Decision(id string) (Decision, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range slices.Backward(l.decisions) {
+		if d.ID == id {
+			return d.copy(), true
+		}
+	}
+	return Decision{}, false
+}
