@@ -255,6 +255,9 @@ func bearerOf(auth []string) (token string, ok bool) {
 	if len(auth) == 0 {
 		return "", false
 	}
-	scheme, token, _ := strings.Cut(auth[0], " ")
-	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")
+	scheme := auth[0]
+	if i := strings.IndexAny(scheme, " \t"); i >= 0 {
+		scheme, token = scheme[:i], strings.TrimSpace(scheme[i:])
+	}
+	return token, strings.EqualFold(scheme, "Bearer")
 }

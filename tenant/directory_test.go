@@ -290,3 +290,35 @@ func BenchmarkIdentify(b *testing.B) {
 		})
 	}
 }
+
+// FuzzIdentify holds that whatever a client sends, nobody is taken for a tenant without its key, and no
+// key of Penstock's is left for the upstream.
+func FuzzIdentify(f *testing.F) {
+	f.Add("Bearer "+keyA, "", "a")
+	f.Add("Bearer "+keyB, keyA, "b")
+	f.Add("bearer\t"+keyA, keyC+" ", "\x00")
+	f.Add("Basic "+keyA, keyA, "")
+	d := directory(f, keyed())
+	f.Fuzz(func(t *testing.T, auth, own, name string) {
+		h := http.Header{"Authorization": {auth}, "X-Api-Key": {own}, "X-Tenant": {name}}
+		if own == "" {
+			delete(h, "X-Api-Key")
+		}
+		got, err := d.Identify(h, there)
+		if err != nil {
+			wantProblem(t, err, request.ProblemUnauthorized)
+			return
+		}
+		key := own
+		if key == "" {
+			key, _ = bearerOf([]string{auth})
+		}
+		if owner := d.state.Load().ring.owner(key); owner == nil || owner.name != got.Name {
+			t.Errorf("%q, %q is taken for %q", auth, own, got.Name)
+		}
+		left, bearer := bearerOf(h["Authorization"])
+		if h.Get("X-Api-Key") != "" || h.Get("X-Tenant") != "" || bearer && d.state.Load().ring.owner(left) != nil {
+			t.Errorf("the upstream would see %v", h)
+		}
+	})
+}
