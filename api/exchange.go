@@ -30,6 +30,8 @@ type exchange struct {
 	used   int
 	// policy and limit are the values of the RateLimit headers; nil: there is no quota.
 	policy, limit []string
+	// w takes interim answers; nil: they are not passed on.
+	w http.ResponseWriter
 	// proxied is the request of the proxy path.
 	proxied request.Request
 }

@@ -46,6 +46,9 @@ func (d *data) serveProxy(w http.ResponseWriter, r *http.Request, x *exchange) {
 		x.Context, cancel, req.Deadline = limit(x.Context, x.arrived, deadline)
 		defer cancel()
 	}
+	if r.ProtoAtLeast(1, 1) {
+		x.w, req.Interim = w, x
+	}
 	resp, err := d.o.Doer.Do(x, req)
 	if err != nil {
 		if body != nil && body.over.Load() {

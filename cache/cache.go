@@ -234,6 +234,7 @@ func (c *Cache) pass(ctx context.Context, r *request.Request, o *Options) (*requ
 	var resp *request.Response
 	var err error
 	if r.Stream != nil || r.Route.Cancels(r.Method) {
+		r.Interim = nil // it would be called on a foreign goroutine
 		if resp, err = c.next.Do(ctx, r); err == nil {
 			resp.Cache = request.CacheStatus{Fwd: fwd}
 		}

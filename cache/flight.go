@@ -36,6 +36,9 @@ type flight struct {
 	ctx    context.Context
 	cancel context.CancelCauseFunc
 	ready  chan struct{}
+	// interim carries interim answers to the leader; nil: he wants none. Nobody else gets them, as
+	// it is not known yet who may have the answer.
+	interim chan interim
 
 	// listed is the key in the table, guarded by the table's shard; single: nobody joins it there.
 	listed string
@@ -62,6 +65,15 @@ type outcome struct {
 	trailers []string // announced names
 }
 
+// interim is an answer before the final one.
+type interim struct {
+	status int
+	header http.Header
+}
+
+// maxInterims is how many of them may wait for a client; more are dropped.
+const maxInterims = 8
+
 // waiter is one request that waits for a flight.
 type waiter struct {
 	ctx    context.Context
@@ -84,6 +96,10 @@ func (c *Cache) newFlight(ctx context.Context, r *request.Request, q question, k
 	if f.req.Header == nil {
 		f.req.Header = make(http.Header)
 	}
+	if r.Interim != nil {
+		f.interim = make(chan interim, maxInterims)
+		f.req.Interim = f
+	}
 	f.selectors = f.req.Header
 	if key != "" {
 		for _, name := range []string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
@@ -97,6 +113,14 @@ func (c *Cache) newFlight(ctx context.Context, r *request.Request, q question, k
 	}
 	f.ctx, f.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	return f
+}
+
+// WriteInterim takes an interim answer of the upstream's.
+func (f *flight) WriteInterim(status int, h http.Header) {
+	select {
+	case f.interim <- interim{status, h.Clone()}:
+	default:
+	}
 }
 
 // add makes w wait too, and reports whether it may. It may not if the flight was given up, or its

@@ -97,12 +97,36 @@ func (c *Cache) solo(k *call) (*request.Response, error) {
 
 // await waits for a flight's answer to w.
 func (c *Cache) await(k *call, f *flight, w *waiter) (*request.Response, error) {
-	select {
-	case <-f.ready:
-		return c.collect(k, f, w)
-	case <-k.ctx.Done():
-		f.leave(w)
-		return nil, gone(k.ctx)
+	if err := f.wait(k.ctx, k.r, w); err != nil {
+		return nil, err
+	}
+	return c.collect(k, f, w)
+}
+
+// wait waits until f is ready, and hands w's request the interim answers meanwhile. Its error says
+// that the request ended first.
+func (f *flight) wait(ctx context.Context, r *request.Request, w *waiter) error {
+	var interims chan interim
+	if w.leader && r.Interim != nil {
+		interims = f.interim
+	}
+	for {
+		select {
+		case i := <-interims:
+			r.Interim.WriteInterim(i.status, i.header)
+		case <-f.ready:
+			for { // those that came before the answer
+				select {
+				case i := <-interims:
+					r.Interim.WriteInterim(i.status, i.header)
+				default:
+					return nil
+				}
+			}
+		case <-ctx.Done():
+			f.leave(w)
+			return gone(ctx)
+		}
 	}
 }
 
@@ -224,11 +248,8 @@ func (c *Cache) alone(ctx context.Context, r *request.Request, q question, fwd s
 	f := c.newFlight(ctx, r, q, "", nil)
 	f.waiters[w] = struct{}{}
 	c.start(f)
-	select {
-	case <-f.ready:
-	case <-ctx.Done():
-		f.leave(w)
-		return nil, gone(ctx)
+	if err := f.wait(ctx, r, w); err != nil {
+		return nil, err
 	}
 	if f.err != nil {
 		return nil, f.err

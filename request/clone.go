@@ -2,8 +2,8 @@ package request
 
 // Clone returns a copy of r for another owner, such as a shared upstream call that may outlive the
 // client who began it. Header is copied; Params and Data are shared, being read-only by then. A
-// Stream is not copied, since it can be sent only once. The copy has not started and has no
-// OnPromote function.
+// Stream is not copied, since it can be sent only once. The copy has not started, and has
+// neither an OnPromote function nor Interim.
 func (r *Request) Clone() *Request {
 	c := &Request{
 		ID: r.ID, Route: r.Route, Params: r.Params,

@@ -50,6 +50,8 @@ type Request struct {
 	Background bool
 	// Items is how many requests an upstream call made by the batcher serves; 0 counts as 1.
 	Items int
+	// Interim, if not nil, takes the interim answers. A stage may leave it out.
+	Interim InterimWriter
 
 	urgency atomic.Int32
 	started atomic.Bool

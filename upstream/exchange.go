@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -99,7 +101,18 @@ func (x *exchange) httpRequest() *http.Request {
 		// net/http itself sends anew what a connection that had just been closed did not take.
 		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(data)), nil }
 	}
-	return req.WithContext(x.ctx)
+	ctx := x.ctx
+	if hear := x.r.Interim; hear != nil {
+		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
+			if code != http.StatusContinue {
+				h := http.Header(header)
+				incoming(h)
+				hear.WriteInterim(code, h)
+			}
+			return nil
+		}})
+	}
+	return req.WithContext(ctx)
 }
 
 func (x *exchange) breakerOpen(wait time.Duration) failure {

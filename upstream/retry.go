@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/textproto"
 	"strconv"
+	"strings"
 	"time"
 
 	"penstock/request"
@@ -26,7 +27,7 @@ func (x *exchange) run() (*request.Response, error) {
 		resp, f := x.attempt(retry == 0)
 		if resp != nil {
 			delay, again := time.Duration(0), false
-			if x.s.retriesStatus(resp.StatusCode) {
+			if x.s.retriesStatus(resp.StatusCode) && !considered(resp.Header) {
 				delay, again = x.mayRetry(retry, resp.Header)
 			}
 			if !again {
@@ -48,6 +49,24 @@ func (x *exchange) run() (*request.Response, error) {
 			return x.fail(f)
 		}
 	}
+}
+
+// considered reports whether a failure is one that somebody wrote down, such as a page about
+// maintenance: it says how long it holds or since when it is so, and not when to try again. To ask
+// anew at once would give the same.
+func considered(h http.Header) bool {
+	if len(h["Retry-After"]) > 0 {
+		return false
+	}
+	if len(h["Last-Modified"])+len(h["Expires"]) > 0 {
+		return true
+	}
+	for _, line := range h["Cache-Control"] {
+		if strings.Contains(strings.ToLower(line), "max-age") || strings.Contains(strings.ToLower(line), "s-maxage") {
+			return true
+		}
+	}
+	return false
 }
 
 // mayRetry decides about a retry, pays for it, and says how long to wait first. retry counts from 0.
