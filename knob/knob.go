@@ -196,6 +196,21 @@ func (k *Knob) Tune(v float64, why string) error {
 	})
 }
 
+// Resume sets the tuner's value as an earlier process left it: as Tune does, but MaxStep does not
+// count, since nothing runs yet that a large step could hurt.
+func (k *Knob) Resume(v float64, why string) error {
+	return k.change(why, func() error {
+		if err := k.Spec().Check(v); err != nil {
+			return err
+		}
+		if k.pin != nil {
+			return fmt.Errorf("knob %s: %w", k.Spec().Name, ErrPinned)
+		}
+		k.tuned = &v
+		return nil
+	})
+}
+
 // Untune drops the tuner's value.
 func (k *Knob) Untune(why string) {
 	_ = k.change(why, func() error { k.tuned = nil; return nil })

@@ -238,3 +238,18 @@ func BenchmarkGet(b *testing.B) {
 		}
 	}
 }
+
+func TestResumeTakesUpATunedValueAtOnce(t *testing.T) {
+	k := workers(t, NewRegistry())
+	must(t, k.Resume(60, "as it was left")) // further than MaxStep
+	if s := k.State(); s.Value != 60 || s.Source != SourceTuner {
+		t.Errorf("%+v", s)
+	}
+	if err := k.Resume(101, "x"); err == nil {
+		t.Error("a value out of bounds was taken")
+	}
+	must(t, k.Pin(Pin{Value: 5}))
+	if err := k.Resume(7, "x"); !errors.Is(err, ErrPinned) || k.Get() != 5 {
+		t.Errorf("under a pin: %v, %d", err, k.Get())
+	}
+}
