@@ -60,7 +60,7 @@ func New(o Options, next request.Doer) (*Cache, error) {
 	c.settings.Store(&o)
 	c.base, c.stop = context.WithCancel(context.Background())
 	c.disk = newDisk(c, o.PersistPath)
-	c.gauges(o.Scope)
+	c.expose(o.Scope)
 	c.tasks.Go(c.disk.load)
 	c.tasks.Go(c.maintain)
 	return c, nil

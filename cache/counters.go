@@ -31,6 +31,9 @@ type counters struct {
 type routeName struct{ upstream, route string }
 
 func newCounters(s *observe.Scope) *counters {
+	for name, text := range help {
+		s.Help(name, text)
+	}
 	return &counters{
 		scope:       s,
 		stored:      s.Counter("penstock_cache_stored_total"),
@@ -59,18 +62,6 @@ func (c *counters) of(upstream, route string) *routeCounters {
 	}
 	kept, _ := c.routes.LoadOrStore(name, rc)
 	return kept.(*routeCounters)
-}
-
-// gauges registers what is asked for at each scrape.
-func (c *Cache) gauges(s *observe.Scope) {
-	s.Gauge("penstock_cache_entries", func() float64 { return float64(c.store.entries.Load()) })
-	s.Gauge("penstock_cache_bytes", func() float64 { return float64(c.store.bytes.Load()) })
-	s.Gauge("penstock_cache_max_bytes", func() float64 { return float64(c.settings.Load().MaxBytes) })
-	s.Gauge("penstock_cache_body_raw_bytes", func() float64 { return float64(c.store.rawBytes.Load()) })
-	s.Gauge("penstock_cache_body_stored_bytes", func() float64 { return float64(c.store.storedBytes.Load()) })
-	s.Gauge("penstock_cache_flights", func() float64 { return float64(c.flights.count.Load()) })
-	s.Gauge("penstock_cache_evictions", func() float64 { return float64(c.store.evictions.Load()) })
-	s.Gauge("penstock_cache_expirations", func() float64 { return float64(c.store.expirations.Load()) })
 }
 
 // Stats returns a snapshot.

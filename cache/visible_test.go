@@ -38,7 +38,7 @@ func TestAnswerIsStoredBeforeItsEndCanBeRead(t *testing.T) {
 			options := testOptions()
 			options.CompressMinBytes = 1
 			c := newCache(t, options, o)
-			for i := range 50 {
+			for i := range 20 {
 				key := itoa(i)
 				resp, err := c.Do(context.Background(), get(httpRoute(), key))
 				if err != nil {
