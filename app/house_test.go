@@ -34,7 +34,7 @@ var law = map[string][]string{
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
 		"tuner", "tenant", "configs", "api", "web", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
-	"cmd/scheduler":     {"app", "configs", "tenant", "client", "demo", "request", "tenant"},
+	"cmd/scheduler":     {"app", "configs", "client", "demo", "request", "tenant"},
 }
 
 // stdOnly are the folders that import nothing but the standard library and what law allows.
