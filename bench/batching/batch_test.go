@@ -41,7 +41,7 @@ var saturated = []scenario{
 func sizes(most int) []int {
 	grid := []int{12, 50, 100, 500}
 	if *full {
-		grid = []int{1, 2, 4, 6, 8, 10, 12, 14, 17, 20, 25, 35, 50, 70, 100, 140, 200, 280, 350, 500}
+		grid = []int{4, 8, 12, 16, 25, 35, 50, 70, 100, 140, 200, 300, 500}
 	}
 	for i, n := range grid {
 		if n == most {
@@ -72,9 +72,9 @@ func (l load) penstock(t *testing.T, most int, linger time.Duration) figures {
 
 // timed sets how long a run takes in virtual time.
 func (l load) timed() load {
-	l.warm, l.length = 200*time.Millisecond, 740*time.Millisecond
+	l.warm, l.length = 800*time.Millisecond, 1700*time.Millisecond
 	if *full {
-		l.warm, l.length = 2*time.Second, 12*time.Second
+		l.warm, l.length = time.Second, 6*time.Second
 	}
 	return l
 }
