@@ -38,6 +38,8 @@ type Options struct {
 	// PollInterval is how often the content of the configuration file is looked at; a changed
 	// content that stays the same over two looks is loaded. 0: DefaultPollInterval, negative: never.
 	PollInterval time.Duration
+	// Ephemeral keeps nothing on disk, whatever data_dir says.
+	Ephemeral bool
 }
 
 // DefaultPollInterval is how often the configuration file is looked at.
@@ -57,6 +59,8 @@ type App struct {
 	knobs   *knob.Registry
 	cache   *cache.Cache
 	tuner   *tuner.Loop
+	ledger  *tuner.Ledger
+	keeper  *keeper // nil: nothing is kept
 	preload *preload.Preloader
 	tenants *tenant.Directory
 
@@ -118,6 +122,9 @@ func (a *App) build(l *configs.Loaded) error {
 	if err != nil {
 		return err
 	}
+	if err := a.newKeeper(l.Config); err != nil {
+		return err
+	}
 	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
 		return err
 	}
@@ -136,6 +143,9 @@ func (a *App) build(l *configs.Loaded) error {
 		Facts: a.facts, OnSample: a.alerts.Observe,
 	})
 	plan.commit()
+	if a.keeper != nil {
+		a.keeper.load(l.Config.Tuning.Mode == string(tuner.ModeActive))
+	}
 	a.reloads.tried = l.Fingerprint
 	a.knobs.Subscribe(a.onKnobChange)
 	observe.RegisterProcess(a.metrics.Process(), a.started)
@@ -169,6 +179,7 @@ func (a *App) bind(c *configs.Config, path request.Doer) error {
 func (a *App) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.quit = cancel
+	a.keeper.start() // before anybody can pin
 	for _, s := range []*server{a.data, a.admin} {
 		a.background.Go(s.serve)
 	}
@@ -180,6 +191,11 @@ func (a *App) Start() {
 	c := a.current.Load().Config
 	a.log.Info("penstock serves", "version", a.o.Version, "data", a.DataAddr(), "admin", a.AdminAddr(),
 		"upstreams", slices.Sorted(maps.Keys(c.Upstreams)), "routes", len(c.Routes))
+	if dir := a.dataDir(c); dir == "" {
+		a.log.Info("nothing is kept on disk: pins, decisions and what the tuner learns end with the process; set data_dir to keep them")
+	} else {
+		a.log.Info("pins, decisions and what the tuner learns are kept", "data_dir", dir)
+	}
 	a.warnOpen(c)
 }
 
@@ -261,6 +277,7 @@ func (a *App) close(ctx context.Context) error {
 	if a.admin != nil {
 		a.admin.close()
 	}
+	err = errors.Join(err, a.keeper.stop(ctx)) // after the last who could pin
 	a.knobs.Close()
 	a.background.Wait()
 	return err
@@ -274,8 +291,8 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 		TenantShare: a.tenants.CacheShare,
 		Scope:       a.metrics.Process(), OnAccess: a.onAccess, Logger: a.log,
 	}
-	if c.Cache.Persist && c.DataDir != "" {
-		o.PersistPath = filepath.Join(c.DataDir, "cache.penstock")
+	if dir := a.dataDir(c); c.Cache.Persist && dir != "" {
+		o.PersistPath = filepath.Join(dir, "cache.penstock")
 		o.PersistInterval = c.Cache.PersistInterval
 	}
 	return o

@@ -8,6 +8,7 @@ import (
 
 	"penstock/batcher"
 	"penstock/cache"
+	"penstock/engine"
 	"penstock/observe"
 	"penstock/scheduler"
 	"penstock/tuner"
@@ -29,6 +30,8 @@ type Stats struct {
 	Routes    []RouteStats             `json:"routes"`
 	Cache     cache.Stats              `json:"cache"`
 	Process   observe.Process          `json:"process"`
+	// Engine is what keeps pins and decisions.
+	Engine engine.Status `json:"engine"`
 }
 
 // UpstreamStats is one upstream in [Stats].
@@ -67,6 +70,7 @@ func (a *App) Stats() Stats {
 	s := Stats{
 		Version: a.o.Version, UptimeSeconds: time.Since(a.started).Seconds(), Ready: ready, Total: snap.Total,
 		Upstreams: make(map[string]UpstreamStats), Routes: []RouteStats{}, Cache: a.cache.Stats(), Process: observe.ReadProcess(),
+		Engine: a.keeper.status(),
 	}
 	status := a.tuner.Status()
 	for name, n := range a.table.Load().nodes {
