@@ -59,13 +59,17 @@ type Config interface {
 	Reload(ctx context.Context) ([]ConfigChange, error)
 }
 
-// PurgeRequest says what to remove from the cache; exactly one field is set.
+// PurgeRequest says what to remove from the cache; exactly one field besides Soft is set.
 type PurgeRequest struct {
 	Key      string `json:"key,omitempty"`
 	Prefix   string `json:"prefix,omitempty"`
 	Route    string `json:"route,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
-	All      bool   `json:"all,omitempty"`
+	// Tag is a surrogate key.
+	Tag string `json:"tag,omitempty"`
+	All bool   `json:"all,omitempty"`
+	// Soft keeps what matches as stale.
+	Soft bool `json:"soft,omitempty"`
 }
 
 // Cache is what the admin plane asks of the cache.

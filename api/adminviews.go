@@ -73,14 +73,14 @@ func (a *admin) servePurge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	set := 0
-	for _, is := range []bool{p.Key != "", p.Prefix != "", p.Route != "", p.Upstream != "", p.All} {
+	for _, is := range []bool{p.Key != "", p.Prefix != "", p.Route != "", p.Upstream != "", p.Tag != "", p.All} {
 		if is {
 			set++
 		}
 	}
 	if set != 1 {
 		a.fail(w, r, x, request.Errorf(request.ProblemBadRequest,
-			`say what to purge by exactly one of "key", "prefix", "route", "upstream" or "all": true; here are %d`, set))
+			`say what to purge by exactly one of "key", "prefix", "route", "upstream", "tag" or "all": true; here are %d`, set))
 		return
 	}
 	n, err := a.o.Cache.Purge(r.Context(), p)

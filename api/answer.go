@@ -65,7 +65,7 @@ func noBody(status int) bool {
 // copyHeader takes over the shared header's values and adds what the way through Penstock says.
 func (d *data) copyHeader(h http.Header, x *exchange, resp *request.Response) {
 	for name, values := range resp.Header {
-		if !hopByHop(name) {
+		if !hopByHop(name) && !forCaches(name) {
 			h[name] = values
 		}
 	}
@@ -203,6 +203,10 @@ func hopByHop(name string) bool {
 	}
 	return false
 }
+
+// forCaches reports whether a header tells caches on the way what an answer is about, which is not
+// for clients.
+func forCaches(name string) bool { return name == "Surrogate-Key" || name == "Cache-Tag" }
 
 // dropNamed deletes the headers that a Connection value names.
 func dropNamed(h http.Header, names string) {

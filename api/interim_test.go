@@ -47,3 +47,11 @@ func TestProxyPassesInterimAnswersOn(t *testing.T) {
 		t.Errorf("final answer %d %v", resp.StatusCode, resp.Header)
 	}
 }
+
+func TestTagsForCachesStayInside(t *testing.T) {
+	h := newDataHandler(t, replies(200, "{}", "Surrogate-Key", "a b", "Cache-Tag", "c", "X-A", "1"))
+	w := ask(h, "GET", "/proxy/movies/a", "")
+	if len(w.Header()["Surrogate-Key"])+len(w.Header()["Cache-Tag"]) != 0 || w.Header().Get("X-A") != "1" {
+		t.Errorf("%v", w.Header())
+	}
+}

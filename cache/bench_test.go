@@ -82,7 +82,7 @@ func TestWeightIsHonest(t *testing.T) {
 		heap := float64(after.HeapAlloc) - float64(before.HeapAlloc)
 		counted := float64(c.store.bytes.Load())
 		t.Logf("bodies of %d: %.0f bytes each on the heap, %.0f counted", size, heap/n, counted/n)
-		if ratio := counted / heap; ratio < 0.75 || ratio > 1.35 {
+		if ratio := counted / heap; ratio < 0.87 || ratio > 1.15 {
 			t.Errorf("bodies of %d: counted %.2f of the heap's growth", size, ratio)
 		}
 	}

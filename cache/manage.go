@@ -1,13 +1,8 @@
 package cache
 
 import (
-	"cmp"
 	"context"
-	"net/http"
-	"strings"
 	"time"
-
-	"penstock/request"
 )
 
 // Prepare checks o; commit puts it in force and can't fail. PersistPath, Scope, OnAccess and
@@ -38,95 +33,6 @@ func (c *Cache) Apply(o Options) error {
 	}
 	commit()
 	return nil
-}
-
-// Purge forgets what p matches and returns how many keys it removed. A call in flight at that time
-// is not stored, nor joined by later requests.
-func (c *Cache) Purge(p PurgeRequest) int {
-	if p == (PurgeRequest{}) {
-		return 0
-	}
-	if p == (PurgeRequest{Key: p.Key}) {
-		return c.purgeKey(p.Key)
-	}
-	c.disk.forget(p.matches)
-	c.flights.purge(func(f *flight) bool {
-		return p.matches(f.key, f.req.Route.Name, f.req.Route.Upstream)
-	})
-	n := 0
-	for key, rec := range c.store.all() {
-		if p.matches(key, rec.route, rec.upstream) && c.store.remove(key) {
-			n++
-		}
-	}
-	c.countPurged(n)
-	return n
-}
-
-func (p *PurgeRequest) matches(key, route, upstream string) bool {
-	if p.Key != "" {
-		if base, _, _ := strings.Cut(key, credentialMark); base != p.Key {
-			return false
-		}
-	}
-	return strings.HasPrefix(key, p.Prefix) &&
-		(p.Route == "" || p.Route == route) && (p.Upstream == "" || p.Upstream == upstream)
-}
-
-// purgeKey forgets one key, for all credentials.
-func (c *Cache) purgeKey(key string) int {
-	p := PurgeRequest{Key: key}
-	c.disk.forget(p.matches)
-	n := 0
-	c.flights.purgeKey(key, func() {
-		if c.store.remove(key) {
-			n++
-		}
-	})
-	if c.split.Load() {
-		c.flights.purge(func(f *flight) bool { return p.matches(f.key, "", "") })
-		for stored := range c.store.all() {
-			if p.matches(stored, "", "") && c.store.remove(stored) {
-				n++
-			}
-		}
-	}
-	c.countPurged(n)
-	return n
-}
-
-// invalidate forgets what an unsafe method has changed (RFC 9111, section 4.4): its own target, and
-// Location and Content-Location where they are paths, and so surely of the same origin.
-func (c *Cache) invalidate(r *request.Request, h http.Header) {
-	if r.Route.Name != request.ProxyRoute {
-		if r.Key != "" {
-			c.purgeKey(r.Key)
-		}
-		return
-	}
-	c.purgeKey(cmp.Or(r.Key, proxyKey(r.Route.Upstream, r.Path, r.RawQuery)))
-	for _, name := range []string{"Location", "Content-Location"} {
-		path, query, _ := strings.Cut(h.Get(name), "?")
-		path, _, _ = strings.Cut(path, "#")
-		query, _, _ = strings.Cut(query, "#")
-		if strings.HasPrefix(path, "/") && !strings.HasPrefix(path, "//") {
-			c.purgeKey(proxyKey(r.Route.Upstream, path, query))
-		}
-	}
-}
-
-// proxyKey is the key that api gives to a GET of that target on the proxy path.
-func proxyKey(upstream, path, query string) string {
-	if query == "" {
-		return upstream + " " + path
-	}
-	return upstream + " " + path + "?" + query
-}
-
-func (c *Cache) countPurged(n int) {
-	for range n {
-		c.counters.purged.Inc()
-	}
 }
 
 // maintain cleans up and saves at their intervals, until Close.

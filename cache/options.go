@@ -80,16 +80,6 @@ type Access struct {
 	Bytes int64
 }
 
-// PurgeRequest says what to forget. The fields that are set must all match; without any, and
-// without All, nothing does.
-type PurgeRequest struct {
-	Key      string `json:"key,omitempty"`
-	Prefix   string `json:"prefix,omitempty"`
-	Route    string `json:"route,omitempty"`
-	Upstream string `json:"upstream,omitempty"`
-	All      bool   `json:"all,omitempty"`
-}
-
 // Validate reports every fault of o, joined, each naming its setting.
 func (o Options) Validate() error {
 	var faults []error

@@ -38,7 +38,7 @@ type disk struct {
 	mu      sync.Mutex // guards what follows
 	loading bool
 	// forgotten are the purges since loading began.
-	forgotten []func(key, route, upstream string) bool
+	forgotten []func(key string, rec *record) bool
 }
 
 func newDisk(c *Cache, path string) *disk {
@@ -53,7 +53,7 @@ func (d *disk) wake() {
 }
 
 // forget keeps what matches from being loaded.
-func (d *disk) forget(match func(key, route, upstream string) bool) {
+func (d *disk) forget(match func(key string, rec *record) bool) {
 	d.mu.Lock()
 	if d.loading {
 		d.forgotten = append(d.forgotten, match)
@@ -121,7 +121,7 @@ func (d *disk) insert(list []keyed) int {
 
 func (d *disk) isForgotten(k keyed) bool {
 	for _, match := range d.forgotten {
-		if match(k.key, k.route, k.upstream) {
+		if match(k.key, k.record) {
 			return true
 		}
 	}

@@ -140,13 +140,17 @@ func (a *Admin) Unpin(ctx context.Context, name string) (Knob, error) {
 
 func pinPath(name string) string { return "/admin/v1/knobs/" + url.PathEscape(name) + "/pin" }
 
-// Purge says what to remove from the cache; exactly one field must be set.
+// Purge says what to remove from the cache; exactly one field besides Soft must be set.
 type Purge struct {
 	Key      string `json:"key,omitempty"`
 	Prefix   string `json:"prefix,omitempty"`
 	Route    string `json:"route,omitempty"`
 	Upstream string `json:"upstream,omitempty"`
-	All      bool   `json:"all,omitempty"`
+	// Tag is a surrogate key: a word of an answer's Surrogate-Key or Cache-Tag header.
+	Tag string `json:"tag,omitempty"`
+	All bool   `json:"all,omitempty"`
+	// Soft keeps what matches as stale, to be served while it is refreshed or when the upstream fails.
+	Soft bool `json:"soft,omitempty"`
 }
 
 // Purge removes answers from the cache and says how many went.

@@ -21,6 +21,7 @@ func (c *cli) purgeCommand() *cobra.Command {
 		Example: `  scheduler purge --route movie
   scheduler purge --key 'movie?id=42'
   scheduler purge --prefix 'movie?'
+  scheduler purge --tag film-42 --soft
   scheduler purge --all`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return c.callAdmin(cmd.Context(), func(ctx context.Context, a *client.Admin) error {
@@ -41,9 +42,11 @@ func (c *cli) purgeCommand() *cobra.Command {
 	f.StringVar(&p.Prefix, "prefix", "", "all answers whose key begins so")
 	f.StringVar(&p.Route, "route", "", "all answers of this route")
 	f.StringVar(&p.Upstream, "upstream", "", "all answers of this upstream")
+	f.StringVar(&p.Tag, "tag", "", "all answers with this word in Surrogate-Key or Cache-Tag")
 	f.BoolVar(&p.All, "all", false, "everything")
+	f.BoolVar(&p.Soft, "soft", false, "keep the answers as stale: served while they are refreshed, or when the upstream fails")
 	_ = cmd.RegisterFlagCompletionFunc("route", c.completeRouteNames)
-	names := []string{"key", "prefix", "route", "upstream", "all"}
+	names := []string{"key", "prefix", "route", "upstream", "tag", "all"}
 	cmd.PreRunE = func(cmd *cobra.Command, _ []string) error {
 		given := 0
 		for _, name := range names {
@@ -52,7 +55,7 @@ func (c *cli) purgeCommand() *cobra.Command {
 			}
 		}
 		if given != 1 {
-			return &usageError{cmd.CommandPath(), errors.New("say what to purge by exactly one of --key, --prefix, --route, --upstream and --all")}
+			return &usageError{cmd.CommandPath(), errors.New("say what to purge by exactly one of --key, --prefix, --route, --upstream, --tag and --all")}
 		}
 		return nil
 	}
