@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -80,22 +81,6 @@ type Cache interface {
 	Purge(ctx context.Context, p PurgeRequest) (int, error)
 }
 
-// DecisionQuery narrows a list of decisions.
-type DecisionQuery struct {
-	// Knob: only decisions about it; empty: all.
-	Knob string
-	// Limit is the most to list, newest first; 1 to 1000.
-	Limit int
-}
-
-// Decisions is the tuner's ledger; what it gives is answered as JSON.
-type Decisions interface {
-	// List gives a slice, newest first.
-	List(q DecisionQuery) any
-	// Get finds one decision.
-	Get(id string) (any, bool)
-}
-
 // AdminOptions says what the admin plane stands on. A nil provider makes its paths answer 404,
 // except that lists are then empty. The funcs may be called at once.
 type AdminOptions struct {
@@ -154,6 +139,8 @@ type admin struct {
 	o      AdminOptions
 	mux    *chi.Mux
 	origin *http.CrossOriginProtection
+	// streams is how many event streams are open.
+	streams atomic.Int64
 }
 
 // NewAdmin returns the admin plane's handler. It fails if something required is missing.
@@ -190,6 +177,7 @@ func (a *admin) mountAPI(m chi.Router) {
 		m.Post("/cache/purge", a.servePurge)
 	}
 	m.Get("/decisions", a.serveDecisions)
+	m.Get("/decisions/stream", a.serveDecisionStream)
 	m.Get("/decisions/{id}", a.serveDecision)
 	m.Get("/limits", a.serveAny(a.o.Limits))
 	m.Get("/preload", a.serveAny(a.o.Preload))

@@ -1,12 +1,7 @@
 package api
 
 import (
-	"fmt"
 	"net/http"
-	"reflect"
-	"strconv"
-
-	"github.com/go-chi/chi/v5"
 
 	"penstock/request"
 )
@@ -89,44 +84,6 @@ func (a *admin) servePurge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.writeJSON(w, r, http.StatusOK, map[string]int{"purged": n})
-}
-
-const (
-	defaultDecisions = 100
-	maxDecisions     = 1000
-)
-
-func (a *admin) serveDecisions(w http.ResponseWriter, r *http.Request) {
-	query := r.URL.Query()
-	q := DecisionQuery{Knob: query.Get("knob"), Limit: defaultDecisions}
-	if s := query.Get("limit"); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 || n > maxDecisions {
-			a.fail(w, r, exchangeOf(r), request.Errorf(request.ProblemBadRequest, "limit must be a whole number from 1 to %d", maxDecisions))
-			return
-		}
-		q.Limit = n
-	}
-	var list any
-	if a.o.Decisions != nil {
-		list = a.o.Decisions.List(q)
-	}
-	if v := reflect.ValueOf(list); !v.IsValid() || v.Kind() == reflect.Slice && v.IsNil() {
-		list = []struct{}{} // a list is never null
-	}
-	a.writeJSON(w, r, http.StatusOK, map[string]any{"decisions": list})
-}
-
-func (a *admin) serveDecision(w http.ResponseWriter, r *http.Request) {
-	id := chi.URLParam(r, "id")
-	if a.o.Decisions != nil {
-		if d, ok := a.o.Decisions.Get(id); ok {
-			a.writeJSON(w, r, http.StatusOK, d)
-			return
-		}
-	}
-	a.fail(w, r, exchangeOf(r), &request.Error{Problem: request.ProblemNotFound,
-		Detail: fmt.Sprintf("there is no decision %.100q, or it is no longer kept; GET /admin/v1/decisions lists them", id)})
 }
 
 func (a *admin) serveMetrics(w http.ResponseWriter, r *http.Request) {

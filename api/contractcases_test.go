@@ -24,6 +24,7 @@ func contractCases(t *testing.T) []contractCase {
 	all = append(all, configCases(t)...)
 	all = append(all, knobCases(t)...)
 	all = append(all, adminCases(t)...)
+	all = append(all, streamCases(t)...)
 	all = append(all, tenantCases(t)...)
 	return append(all, guardCases(t)...)
 }
@@ -197,6 +198,8 @@ func adminCases(t *testing.T) []contractCase {
 	}
 	return append(all,
 		contractCase{"get", "/admin/v1/decisions", "400", h, get("/admin/v1/decisions?limit=0")},
+		contractCase{"get", "/admin/v1/decisions", "400", h, get("/admin/v1/decisions?since=yesterday")},
+		contractCase{"get", "/admin/v1/decisions", "400", h, get("/admin/v1/decisions?verdict=good")},
 		contractCase{"get", "/admin/v1/decisions/{id}", "200", h, get("/admin/v1/decisions/1")},
 		contractCase{"get", "/admin/v1/decisions/{id}", "404", h, get("/admin/v1/decisions/2")},
 		contractCase{"post", "/admin/v1/cache/purge", "200", h, purge(`{"route":"movie"}`)},
@@ -205,6 +208,26 @@ func adminCases(t *testing.T) []contractCase {
 		contractCase{"get", "/debug/pprof/{profile}", "200", h, get("/debug/pprof/cmdline")},
 		contractCase{"get", "/debug/pprof/{profile}", "404", off, get("/debug/pprof/heap")},
 	)
+}
+
+func streamCases(t *testing.T) []contractCase {
+	const path = "/admin/v1/decisions/stream"
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	get := func(ctx context.Context, query, last string) *http.Request {
+		r := httptest.NewRequest("GET", path+query, nil).WithContext(ctx)
+		r.Header.Set("Last-Event-ID", last)
+		return r
+	}
+	h, full := newAdminHandler(t), newAdminHandler(t)
+	full.(*admin).streams.Add(maxStreams)
+	return []contractCase{
+		{"get", path, "200", h, get(ended, "?knob=workers.movies&verdict=worse&since=2026-01-02T03:04:05Z", "")},
+		{"get", path, "200", h, get(ended, "", "1")},
+		{"get", path, "400", h, get(t.Context(), "?verdict=bad", "")},
+		{"get", path, "400", h, get(t.Context(), "", "x")},
+		{"get", path, "503", full, get(t.Context(), "", "")},
+	}
 }
 
 // guardCases ask every operation of the admin plane as a stranger and as a foreign page.

@@ -180,6 +180,18 @@ func (d *fakeDecisions) Get(id string) (any, bool) {
 	return map[string]any{"id": id}, id == "1"
 }
 
+// Changes gives the changes 1 to 3.
+func (d *fakeDecisions) Changes(rev uint64, q DecisionQuery) (list []DecisionEvent) {
+	for i := rev + 1; i <= 3; i++ {
+		list = append(list, DecisionEvent{Rev: i, Decision: map[string]any{"id": i, "knob": q.Knob}})
+	}
+	return list
+}
+
+func (d *fakeDecisions) Rev() uint64 { return 3 }
+
+func (d *fakeDecisions) Follow() (<-chan struct{}, func()) { return nil, func() {} }
+
 // newKnobs makes a registry with one knob of each kind, one of them pinned by the file.
 func newKnobs(t testing.TB) *knob.Registry {
 	t.Helper()

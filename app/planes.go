@@ -34,7 +34,7 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 func (a *App) adminOptions() api.AdminOptions {
 	config := func() *configs.Config { return a.current.Load().Config }
 	return api.AdminOptions{
-		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.tuner},
+		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.ledger},
 		PinsChanged: a.keeper.keep,
 		Limits:      func() any { return a.limits() },
 		Preload:     func() any { return a.preload.Stats() },
@@ -131,10 +131,21 @@ func (c adminCache) Purge(_ context.Context, p api.PurgeRequest) (int, error) {
 }
 
 // adminDecisions is the ledger as the admin plane sees it.
-type adminDecisions struct{ loop *tuner.Loop }
+type adminDecisions struct{ *tuner.Ledger }
 
-func (d adminDecisions) List(q api.DecisionQuery) any {
-	return d.loop.Decisions(tuner.Filter{Knob: q.Knob, Limit: q.Limit})
+func filterOf(q api.DecisionQuery) tuner.Filter {
+	return tuner.Filter{Knob: q.Knob, Verdict: tuner.Verdict(q.Verdict), Since: q.Since, Limit: q.Limit}
 }
 
-func (d adminDecisions) Get(id string) (any, bool) { return d.loop.Decision(id) }
+func (d adminDecisions) List(q api.DecisionQuery) any { return d.Decisions(filterOf(q)) }
+
+func (d adminDecisions) Get(id string) (any, bool) { return d.Decision(id) }
+
+func (d adminDecisions) Changes(rev uint64, q api.DecisionQuery) []api.DecisionEvent {
+	changes := d.Ledger.Changes(rev, filterOf(q))
+	out := make([]api.DecisionEvent, len(changes))
+	for i, c := range changes {
+		out[i] = api.DecisionEvent{Rev: c.Rev, Decision: c}
+	}
+	return out
+}
