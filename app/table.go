@@ -30,6 +30,7 @@ func newTable(c *configs.Config, ttl func(upstream, route string, p configs.Cach
 		u, _ := c.ResolvedUpstream(name)
 		r := request.NewProxyRoute(name, cachePolicy(u.Cache, ttl(name, request.ProxyRoute, u.Cache)))
 		r.OnAbandon, r.MaxWait = onAbandon[u.OnAbandon], u.Workers.RequestTimeout
+		r.BaseURL = u.BaseURL
 		t.proxies[name] = r
 	}
 	var faults []error

@@ -64,6 +64,9 @@ type Route struct {
 	Name string
 	// Upstream names the upstream that serves the route.
 	Upstream string
+	// BaseURL is the upstream's base URL, by which the cache knows what of an answer's Location is
+	// of the same origin; empty: only paths are.
+	BaseURL string
 	// Method is the HTTP method, default GET.
 	Method string
 	// Path is a template relative to the upstream's base URL: "/movies/{id}".
