@@ -2,6 +2,7 @@ package scheduler
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -23,7 +24,21 @@ func (s *Scheduler) size(p request.BatchPlan) int {
 	if k := s.opts.BatchTarget; k.Knob != nil && k.Get() > 0 {
 		n = min(n, k.Get())
 	}
-	return n
+	return max(1, min(n, s.fairBatch()))
+}
+
+// fairBatch is how many members a batch has when all that is queued and in flight is spread evenly
+// over the permits that can be used. A batch that took more would leave the other permits to small
+// ones, and the clients of a large batch come back all at once: a few large calls then alternate
+// with idle permits. With a queue that never empties it grows to whatever is allowed.
+func (s *Scheduler) fairBatch() int {
+	permits := float64(s.opts.Workers.Get())
+	for i := range s.windows { // more are not used than the rates feed
+		if w := &s.windows[i]; !w.off && s.all.known() {
+			permits = min(permits, w.perSecond()*s.all.call)
+		}
+	}
+	return int(math.Ceil(float64(s.queued()+s.members) / max(1, permits)))
 }
 
 // fits reports whether it may join.
@@ -190,6 +205,7 @@ func (s *Scheduler) launch(b *batch, now time.Time) {
 	s.inFlight++
 	n := len(b.members)
 	s.nForming -= n
+	s.members += n
 	s.meanBatch += estimateGain * (float64(n) - s.meanBatch)
 	for _, it := range b.members {
 		s.mark(it, now)
@@ -299,6 +315,7 @@ func (c *call) end() {
 		s.all.add(d, n)
 	}
 	s.inFlight--
+	s.members -= n
 	for _, t := range c.tickets {
 		s.q.settle(t.class, t.flow, t.cost, max(d.Seconds()/float64(n), minCost), now)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -284,6 +285,9 @@ func lingering(t *testing.T, b *batcher, workers int) *Scheduler {
 	b.mu.Lock()
 	b.batches = nil
 	b.mu.Unlock()
+	s.mu.Lock()
+	s.members = 3 * workers // as if the calls in flight carried three each, so that three is a fair batch
+	s.mu.Unlock()
 	return s
 }
 
@@ -377,4 +381,40 @@ func TestCloseCancelsBatches(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestABatchIsAFairPartOfTheWorkForThePermitsThatTheRateFeeds(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		rates []Rate
+		sent  string
+	}{
+		{"permits bind", nil, "w | 1,2,3 | 4,5,6"},
+		{"a rate feeds one permit", []Rate{{Limit: 1, Per: time.Second, Burst: 1}}, "w | 1,2,3,4,5,6"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				workers := knob.FixedInt(2)
+				o := options(2)
+				o.Workers, o.Rates = workers, tc.rates
+				b := newBatcher(10, 200*time.Millisecond, 0)
+				s := New(o, b)
+				defer s.Close()
+				_, _ = begin(t, s, "w", join("a", 3)).wait() // how long a call takes is learned
+				<-time.After(time.Second)
+				if err := workers.SetBase(0, knob.SourceFile); err != nil {
+					t.Fatal(err)
+				}
+				for i := range 6 {
+					begin(t, s, strconv.Itoa(i+1), join("a", 3))
+				}
+				if err := workers.SetBase(2, knob.SourceFile); err != nil {
+					t.Fatal(err)
+				}
+				s.Kick()
+				<-time.After(500 * time.Millisecond)
+				expectSent(t, b, tc.sent)
+			})
+		})
+	}
 }

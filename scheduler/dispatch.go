@@ -205,6 +205,7 @@ func (s *Scheduler) codelTimes() (target, interval time.Duration) {
 func (s *Scheduler) grant(it *item, now time.Time) {
 	s.q.take(it, now)
 	s.inFlight++
+	s.members++
 	s.meanBatch += estimateGain * (1 - s.meanBatch)
 	s.mark(it, now)
 	it.ready <- struct{}{}

@@ -116,6 +116,7 @@ func (s *Scheduler) finish(t ticket, sample bool) {
 // release gives back the permit of a single call and settles its cost. The caller holds the lock.
 func (s *Scheduler) release(t ticket, d time.Duration, now time.Time) {
 	s.inFlight--
+	s.members--
 	s.q.settle(t.class, t.flow, t.cost, max(d.Seconds(), minCost), now)
 }
 

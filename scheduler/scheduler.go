@@ -28,6 +28,7 @@ type Scheduler struct {
 	demand    [classes]meter // permit-seconds admitted per second
 	inFlight  int            // permits taken, held ones included
 	held      map[*hold]struct{}
+	members   int      // of the calls in flight
 	forming   []*batch // batches that wait for more members
 	nForming  int      // their members
 	meanBatch float64  // members of a call, on average
