@@ -1,6 +1,6 @@
 # The two commands that do everything on a fresh machine with Go: `make run` and `make test`.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
-LDFLAGS := -X main.version=$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .PHONY: run build test bench compare reference clean
 

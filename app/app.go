@@ -189,6 +189,9 @@ func (a *App) Start() {
 		a.background.Go(func() { a.poll(ctx) })
 	}
 	c := a.current.Load().Config
+	if len(c.Upstreams) == 0 {
+		a.log.Warn("no upstream is configured, so there is nothing to ask: write one under upstreams (scheduler config init shows how)")
+	}
 	a.log.Info("penstock serves", "version", a.o.Version, "data", a.DataAddr(), "admin", a.AdminAddr(),
 		"upstreams", slices.Sorted(maps.Keys(c.Upstreams)), "routes", len(c.Routes))
 	if dir := a.dataDir(c); dir == "" {
