@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 )
 
@@ -160,39 +159,6 @@ func (a *Admin) Purge(ctx context.Context, p Purge) (int, error) {
 	}
 	err := a.plane(ctx, http.MethodPost, "/admin/v1/cache/purge", p, &out)
 	return out.Purged, err
-}
-
-// Decision is one change of one knob that the tuner or an operator made.
-type Decision struct {
-	ID       string             `json:"id"`
-	Time     time.Time          `json:"time"`
-	Knob     string             `json:"knob"`
-	From     float64            `json:"from"`
-	To       float64            `json:"to"`
-	Rule     string             `json:"rule"`
-	Reason   string             `json:"reason"`
-	Signals  map[string]float64 `json:"signals,omitempty"`
-	Expected string             `json:"expected,omitempty"`
-	// Mode is shadow for a decision that was not applied.
-	Mode       string `json:"mode,omitempty"`
-	Author     string `json:"author,omitempty"`
-	Verdict    string `json:"verdict,omitempty"`
-	Measured   string `json:"measured,omitempty"`
-	RolledBack bool   `json:"rolled_back,omitempty"`
-}
-
-// Decisions lists the newest decisions first: all, or those about one knob; limit is 1 to 1000, 0
-// for the server's default.
-func (a *Admin) Decisions(ctx context.Context, knob string, limit int) ([]Decision, error) {
-	n := ""
-	if limit != 0 {
-		n = strconv.Itoa(limit)
-	}
-	var out struct {
-		Decisions []Decision `json:"decisions"`
-	}
-	err := a.getJSON(ctx, "/admin/v1/decisions"+query("knob", knob, "limit", n), &out)
-	return out.Decisions, err
 }
 
 // Limits returns /admin/v1/limits as the server wrote it.

@@ -205,7 +205,11 @@ func TestAdminCallsSayWhatTheyMean(t *testing.T) {
 		{"PUT /admin/v1/knobs/w/pin {\"value\":\"1\"}", `{"name":"w"}`, func() (any, error) { k, err := a.Pin(ctx, "w", "1", 0, ""); return k.Name, err }, `"w"`},
 		{"DELETE /admin/v1/knobs/w/pin", `{"name":"w"}`, func() (any, error) { k, err := a.Unpin(ctx, "w"); return k.Name, err }, `"w"`},
 		{"POST /admin/v1/cache/purge {\"route\":\"r\"}", `{"purged":3}`, func() (any, error) { return a.Purge(ctx, client.Purge{Route: "r"}) }, `3`},
-		{"GET /admin/v1/decisions?knob=w&limit=5", `{"decisions":[{"id":"1","reason":"why"}]}`, func() (any, error) { d, err := a.Decisions(ctx, "w", 5); return d[0].Reason, err }, `"why"`},
+		{"GET /admin/v1/decisions?knob=w&limit=5", `{"decisions":[{"id":"1","reason":"why"}]}`, func() (any, error) {
+			d, err := a.Decisions(ctx, client.DecisionQuery{Knob: "w", Limit: 5})
+			return d[0].Reason, err
+		}, `"why"`},
+		{"GET /admin/v1/decisions/a%2Fb", `{"id":"a/b","verdict":"worse"}`, func() (any, error) { d, err := a.Decision(ctx, "a/b"); return d.Verdict, err }, `"worse"`},
 		{"GET /admin/v1/limits", `{"a":1}`, func() (any, error) { return a.Limits(ctx) }, `{"a":1}`},
 		{"GET /healthz", `{}`, func() (any, error) { return nil, a.Healthz(ctx) }, `null`},
 		{"GET /readyz", `{}`, func() (any, error) { return nil, a.Readyz(ctx) }, `null`},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -60,68 +59,6 @@ func (c *cli) purgeCommand() *cobra.Command {
 		return nil
 	}
 	return cmd
-}
-
-func (c *cli) decisionsCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:     "decisions",
-		Short:   "Show what the tuner decided, and why",
-		Example: "  scheduler decisions list\n  scheduler decisions list --knob workers.movies",
-	}
-	cmd.AddCommand(c.decisionsListCommand())
-	return cmd
-}
-
-func (c *cli) decisionsListCommand() *cobra.Command {
-	knobName, limit := "", 20
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List the newest decisions first",
-		Example: `  scheduler decisions list
-  scheduler decisions list --knob workers.movies --limit 5 --json`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			if limit < 1 || limit > 1000 {
-				return &usageError{cmd.CommandPath(), fmt.Errorf("--limit %d: it must be 1 to 1000", limit)}
-			}
-			return c.callAdmin(cmd.Context(), func(ctx context.Context, a *client.Admin) error {
-				list, err := a.Decisions(ctx, knobName, limit)
-				if err != nil {
-					return err
-				}
-				return c.printDecisions(list)
-			})
-		},
-	}
-	cmd.Flags().StringVar(&knobName, "knob", "", "only those about this knob")
-	cmd.Flags().IntVar(&limit, "limit", limit, "how many at most")
-	_ = cmd.RegisterFlagCompletionFunc("knob", c.completeKnobs)
-	return cmd
-}
-
-func (c *cli) printDecisions(list []client.Decision) error {
-	if c.asJSON {
-		if list == nil {
-			list = []client.Decision{}
-		}
-		return c.printJSON(list)
-	}
-	if len(list) == 0 {
-		_, err := fmt.Fprintln(c.out, "no decisions yet")
-		return err
-	}
-	rows := [][]string{{"TIME", "KNOB", "FROM", "TO", "RULE", "VERDICT", "REASON"}}
-	number := func(v float64) string { return strconv.FormatFloat(v, 'g', 6, 64) }
-	for _, d := range list {
-		verdict := d.Verdict
-		if d.Mode == "shadow" {
-			verdict = "not applied (shadow)"
-		}
-		if d.RolledBack {
-			verdict += ", rolled back"
-		}
-		rows = append(rows, []string{d.Time.Local().Format(time.DateTime), d.Knob, number(d.From), number(d.To), d.Rule, show(verdict), d.Reason})
-	}
-	return c.printTable(rows)
 }
 
 func (c *cli) healthcheckCommand() *cobra.Command {

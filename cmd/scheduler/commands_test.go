@@ -138,6 +138,45 @@ func TestPurgeAndDecisions(t *testing.T) {
 	want(t, command(t, answering(t, "GET /admin/v1/decisions?knob=workers.m&limit=20", answer), "decisions", "list", "--knob", "workers.m"), exitOK, "goodput rose", "worse, rolled back")
 	want(t, command(t, answering(t, "GET /admin/v1/decisions?limit=20", `{"decisions":[]}`), "decisions", "list"), exitOK, "no decisions yet")
 	want(t, command(t, answering(t, "GET /admin/v1/decisions?limit=20", `{}`), "decisions", "list", "--json"), exitOK, "[]")
+	asked := "GET /admin/v1/decisions?limit=20&since=2026-01-02T03%3A04%3A05Z&verdict=worse"
+	want(t, command(t, answering(t, asked, answer), "decisions", "list", "--since", "2026-01-02T03:04:05Z", "--verdict", "worse"), exitOK, "goodput rose")
+	want(t, command(t, nil, "decisions", "list", "--since", "yesterday"), exitUsage, "--since", "1h30m")
+	want(t, command(t, nil, "decisions", "tail", "--verdict", "bad"), exitUsage, "better, neutral, worse")
+}
+
+func TestADecisionIsExplained(t *testing.T) {
+	answer := `{"id":"a-1","time":"2026-01-02T03:04:05Z","knob":"workers.m","upstream":"m","from":8,"to":9.5,"rule":"grow","reason":"goodput rose",
+		"expected":"more","signals":{"p95_seconds":0.25,"calls":120},"mode":"active","verdict":"worse","measured":"it fell","judged_at":"2026-01-02T03:04:35Z","rolled_back":true}`
+	want(t, command(t, answering(t, "GET /admin/v1/decisions/a-1", answer), "decisions", "explain", "a-1"), exitOK,
+		"change    8 -> 9.5\n", "reason    goodput rose\n", "signals   calls = 120\n", "p95_seconds = 0.25\n", "verdict   worse, rolled back\n", "judged    30s after it\n")
+	want(t, command(t, answering(t, "GET /admin/v1/decisions/a-1", answer), "decisions", "explain", "a-1", "--json"), exitOK, `"measured": "it fell"`)
+	want(t, command(t, nil, "decisions", "explain"), exitUsage)
+}
+
+func TestTailPrintsEachChangeUntilItIsRefused(t *testing.T) {
+	calls := 0
+	service := running(t, func(w http.ResponseWriter, r *http.Request) {
+		if calls++; calls > 1 {
+			if last := r.Header.Get("Last-Event-ID"); last != "8" {
+				t.Errorf("the second time it asks for %q", last)
+			}
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = io.WriteString(w, `id: 7
+event: decision
+data: {"id":"a-1","knob":"workers.m","from":8,"to":9,"rule":"grow","reason":"goodput rose"}
+
+id: 8
+event: decision
+data: {"id":"a-1","knob":"workers.m","from":8,"to":9,"rule":"grow","reason":"goodput rose","verdict":"better","measured":"10 % more"}
+
+`)
+	})
+	want(t, command(t, service, "decisions", "tail"), exitFailed, "workers.m 8 -> 9  grow: goodput rose\n", "better: 10 % more\n", "trying again")
+	if calls != 2 {
+		t.Errorf("%d calls", calls)
+	}
 }
 
 func TestSendPrintsTheAnswer(t *testing.T) {
@@ -261,6 +300,13 @@ func TestDemoServesAndStops(t *testing.T) {
 	want(t, got, exitOK, "movie API:   http://127.0.0.1:", "curl -i http://127.0.0.1:1234/proxy/movies/movies/42", "http://127.0.0.1:5678/")
 	if strings.Join(s.events, " ") != "start stop" {
 		t.Errorf("events %v", s.events)
+	}
+	if s.options.Ephemeral {
+		t.Error("ephemeral without being asked")
+	}
+	command(t, func(c *cli) { c.newService = s.open(t) }, "demo", "--visitors", "0", "--duration", "1ms", "--listen", ":0", "--ephemeral")
+	if !s.options.Ephemeral {
+		t.Error("--ephemeral has no effect")
 	}
 	if o := s.options.Config; o.Flags["server.listen"] != ":0" || o.Flags["log.level"] != "warn" {
 		t.Errorf("flags %v", o.Flags)
