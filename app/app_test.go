@@ -210,3 +210,17 @@ func (h *house) eventually(what string, ok func() bool) {
 		<-time.After(time.Millisecond)
 	}
 }
+
+func TestEveryMetricIsExplained(t *testing.T) {
+	h := open(t, smallest, new(counted))
+	h.get("/proxy/movies/x").expect(t, 200)
+	text := h.do("GET", h.adminURL("/metrics"), "").expect(t, 200).body
+	for line := range strings.Lines(text) {
+		if family, ok := strings.CutPrefix(line, "# TYPE "); ok {
+			name, _, _ := strings.Cut(family, " ")
+			if !strings.Contains(text, "# HELP "+name+" ") {
+				t.Errorf("no HELP for %s", name)
+			}
+		}
+	}
+}

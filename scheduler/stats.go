@@ -217,7 +217,22 @@ type metrics struct {
 	expired, cancelled *vm.Counter
 }
 
+var help = map[string]string{
+	"penstock_queue_length":          "Requests that wait, by urgency.",
+	"penstock_queue_wait_seconds":    "How long dispatched requests waited, by urgency.",
+	"penstock_queue_refused_total":   "Requests refused or dropped, by reason.",
+	"penstock_queue_expired_total":   "Requests whose deadline passed while they waited.",
+	"penstock_queue_cancelled_total": "Requests whose client left while they waited.",
+	"penstock_permits":               "Calls that may be in flight: the workers.",
+	"penstock_permits_held":          "Permits held for cancelled calls that the upstream probably still works on.",
+	"penstock_in_flight":             "Permits taken, held ones included.",
+	"penstock_binding_ratio":         "Share of the last half minute in which each limit kept requests waiting.",
+}
+
 func newMetrics(s *Scheduler, scope *observe.Scope) *metrics {
+	for name, text := range help {
+		scope.Help(name, text)
+	}
 	m := &metrics{
 		expired:   scope.Counter("penstock_queue_expired_total"),
 		cancelled: scope.Counter("penstock_queue_cancelled_total"),

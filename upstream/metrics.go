@@ -40,10 +40,27 @@ var outcomes = []observe.Outcome{
 	observe.OutcomeError, observe.OutcomeTimeout, observe.OutcomeDown, observe.OutcomeCanceled,
 }
 
+var help = map[string]string{
+	"penstock_upstream_requests_total":               "Calls made, retries included, by how they ended.",
+	"penstock_upstream_request_duration_seconds":     "Time from a call's sending to the end of its answer's body.",
+	"penstock_upstream_retries_total":                "Calls made again after a failure.",
+	"penstock_upstream_retry_budget":                 "Retries that could be made at once now.",
+	"penstock_upstream_retry_budget_exhausted_total": "Retries not made because the budget was used up.",
+	"penstock_upstream_breaker_state":                "0: closed or none, 1: half-open, 2: open.",
+	"penstock_upstream_breaker_rejected_total":       "Calls not made because the breaker was open.",
+	"penstock_upstream_in_flight":                    "Calls whose answer's body has not ended.",
+	"penstock_upstream_connections":                  "Open connections, in use or idle.",
+	"penstock_upstream_received_bytes_total":         "Bytes of answers' bodies received.",
+	"penstock_upstream_sent_bytes_total":             "Bytes of requests' bodies sent.",
+}
+
 func newMeters(m Metrics, c *Client) *meters {
 	s := m.Scope
 	if s == nil {
 		s = observe.Discard()
+	}
+	for name, text := range help {
+		s.Help(name, text)
 	}
 	s.Gauge("penstock_upstream_in_flight", func() float64 { return float64(c.inFlight.Load()) })
 	s.Gauge("penstock_upstream_connections", func() float64 { return float64(c.conns.Load()) })
