@@ -8,7 +8,7 @@
 //	else                -> joins the flight of its key, or becomes it; a stale copy that has a
 //	                       validator makes the flight conditional, and is served if it fails
 //
-// What may be stored and for how long is decided by pure functions (policy.go, freshness.go) from
+// What may be stored and for how long is decided by pure functions (policy.go, freshness.go, targeted.go) from
 // RFC 9111 or from the route's TTL. The store (store.go) is otter: W-TinyLFU, bounded by weight in
 // bytes. Freshness is kept in the entry and not in the store's expiry, so that stale entries can
 // still be served. Flights (flight.go) own a copy of the request and a context of their own; their

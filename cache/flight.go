@@ -26,7 +26,8 @@ type flight struct {
 	// req is the flight's own request; q the policy's view of it.
 	req *request.Request
 	q   question
-	// key is the store's key; private flights have none, are never joined, and store nothing.
+	// key is the store's key. A flight without one is never joined and stores nothing; a single
+	// one is never joined, but may store.
 	key string
 	// selectors are the headers by which the upstream may have chosen the answer.
 	selectors http.Header
