@@ -1,10 +1,12 @@
 #!/bin/sh
 # Runs the public conformance suite for HTTP caches (http-tests/cache-tests) against Penstock and
-# prints the result by category. Needs git, npm, node, curl and go. Nothing of the suite is kept.
+# prints the result by category. Needs node, curl, go, and a checkout of the suite with its
+# dependencies installed.
 #
-# usage: scripts/cache-tests.sh [ID]      ID: only that test, with all that was sent
-# SUITE=DIR takes a checkout that is there already.
+# usage: SUITE=DIR scripts/cache-tests.sh [ID]      ID: only that test, with all that was sent
 set -eu
+: "${SUITE:?set SUITE to a checkout of http-tests/cache-tests with its dependencies installed}"
+suite=$(cd "$SUITE" && pwd)
 root=$(cd "$(dirname "$0")/.." && pwd)
 work=$(mktemp -d)
 pids=
@@ -15,11 +17,6 @@ stop() {
 }
 trap stop EXIT INT TERM
 
-suite=${SUITE:-$work/suite}
-if [ ! -d "$suite" ]; then
-	git clone -q --depth 1 https://github.com/http-tests/cache-tests.git "$suite"
-	(cd "$suite" && npm install --no-save --omit=dev --silent undici@7 >/dev/null)
-fi
 (cd "$root" && go build -o "$work/scheduler" ./cmd/scheduler)
 
 cat >"$work/penstock.yaml" <<EOF
