@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"os"
@@ -272,5 +273,41 @@ func TestADamagedStoreStartsWithAWarning(t *testing.T) {
 	h.do("PUT", h.adminURL(pinPath), `{"value":6}`).expect(t, 200)
 	if h = h.restart(); h.value("workers.movies") != 6 {
 		t.Error("nothing is kept after the damage")
+	}
+}
+
+func TestDecisionsAreStreamedUntilTheEnd(t *testing.T) {
+	h := open(t, smallest, new(counted))
+	resp, err := h.client.Get(h.adminURL("/admin/v1/decisions/stream?knob=workers.movies"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	lines := bufio.NewScanner(resp.Body)
+	next := func(prefix string) string {
+		t.Helper()
+		for lines.Scan() {
+			if s, ok := strings.CutPrefix(lines.Text(), prefix); ok {
+				return s
+			}
+		}
+		t.Fatalf("the stream ended without %q: %v", prefix, lines.Err())
+		return ""
+	}
+	next("retry:") // from here on nothing is missed
+	h.tuner.Record(tuner.Decision{Knob: "other", Rule: "no"})
+	id := h.tuner.Record(tuner.Decision{Knob: "workers.movies", Rule: "grow", Reason: "goodput rose"})
+	if got := next("data: "); !strings.Contains(got, id) || !strings.Contains(got, "goodput rose") {
+		t.Errorf("streamed %s", got)
+	}
+	since := "?since=" + time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)
+	h.do("GET", h.adminURL("/admin/v1/decisions"+since), "").expect(t, 200, id)
+	if a := h.do("GET", h.adminURL("/admin/v1/decisions"+since+"&verdict=worse"), "").expect(t, 200); strings.Contains(a.body, id) {
+		t.Errorf("it was not judged worse: %s", a.body)
+	}
+	if err := h.Stop(context.Background()); err != nil { // an open stream must not hold it up
+		t.Error(err)
+	}
+	for lines.Scan() {
 	}
 }

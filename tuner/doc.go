@@ -12,7 +12,7 @@
 //     what an earlier process left, so that others keep it on disk.
 //
 // Non-goals, for now: controllers of TTL, rate, batch, cache memory and prefetch; baselines by route;
-// keeping the ledger and what was learned on disk. They come with the next steps of the tuner.
+// keeping the ledger on disk (app does that). They come with the next steps of the tuner.
 //
 // Invariants: a knob stays inside its Spec's bounds and moves at most MaxStep at once; a pinned knob is
 // left alone; nothing is decided on fewer than MinSamples calls, and the window grows until it has them;
