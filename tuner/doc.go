@@ -4,14 +4,15 @@
 // Three parts, apart so that each is tested alone:
 //
 //   - controllers: pure functions, one a file. They get signals and their own state and give a
-//     [Proposal] and the new state. [Workers] is the one there is.
+//     [Proposal] and the new state. [Workers] looks at each interval; [Knee] and [Quota] look at the pace
+//     of the calls, for targets that want it and whose calls are given to [Loop.OnCall].
 //   - [Loop]: the clock and the I/O. At each interval it reads the signals of every [Target], asks the
 //     controller, turns the knob, and after the evaluation window has the change judged by [Judge].
 //     A change judged worse is rolled back.
 //   - [Ledger]: the bounded list of [Decision] records, in memory. It can be followed, and filled with
 //     what an earlier process left, so that others keep it on disk.
 //
-// Non-goals, for now: controllers of TTL, rate, batch, cache memory and prefetch; baselines by route;
+// Non-goals, for now: controllers of TTL, batch, cache memory and prefetch; quota headers; windows of more than a second;
 // keeping the ledger on disk (app does that). They come with the next steps of the tuner.
 //
 // Invariants: a knob stays inside its Spec's bounds and moves at most MaxStep at once; a pinned knob is

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"penstock/knob"
@@ -39,6 +40,12 @@ type Target struct {
 	Upstream string
 	// Workers names the knob of its permits, an Int.
 	Workers string
+	// Search has Workers found by Knee from the calls given to OnCall, at their pace, in active mode.
+	// Without it, and in shadow mode, the rule Workers looks at each interval.
+	Search bool
+	// Rate names the knob of its pace, a Float in calls per second with 0 for none; empty: its quota is
+	// not learned.
+	Rate string
 }
 
 // Options sets up a Loop.
@@ -107,7 +114,8 @@ type Loop struct {
 	interval time.Duration
 	targets  []*target
 
-	lifecycle sync.Mutex // guards what follows; taken before mu
+	searches  atomic.Pointer[map[string]*search] // by upstream; nil while not active
+	lifecycle sync.Mutex                         // guards what follows; taken before mu
 	stop      chan struct{}
 	stopped   chan struct{}
 }
@@ -174,6 +182,31 @@ func (l *Loop) Tick() {
 	}
 }
 
+// OnCall takes a finished upstream call; it is an observe.CallFunc. In active mode it may turn the
+// knobs of targets that want a search.
+func (l *Loop) OnCall(c observe.Call) {
+	if searches := l.searches.Load(); searches != nil {
+		if s := (*searches)[c.Upstream]; s != nil {
+			s.onCall(c, time.Now())
+		}
+	}
+}
+
+// publish has OnCall see the searches, or none unless the tuner is active. The caller holds mu.
+func (l *Loop) publish() {
+	if l.mode != ModeActive || l.frozen {
+		l.searches.Store(nil)
+		return
+	}
+	m := make(map[string]*search)
+	for _, t := range l.targets {
+		if t.search != nil {
+			m[t.Upstream] = t.search
+		}
+	}
+	l.searches.Store(&m)
+}
+
 // Mode returns the mode.
 func (l *Loop) Mode() Mode {
 	l.mu.Lock()
@@ -193,6 +226,7 @@ func (l *Loop) SetMode(m Mode) {
 	for _, t := range l.targets {
 		l.abandon(t, "not judged: the tuning mode was switched to "+string(m))
 	}
+	l.publish()
 }
 
 // SetFrozen stops, or lets go on, all tuning at once. What waits for its verdict is judged after the
@@ -201,6 +235,7 @@ func (l *Loop) SetFrozen(frozen bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.frozen = frozen
+	l.publish()
 }
 
 // Frozen reports whether the tuner is frozen.
@@ -242,13 +277,18 @@ func (l *Loop) SetTargets(targets []Target) {
 			next = append(next, l.targets[i])
 			l.targets = slices.Delete(l.targets, i, i+1)
 		} else {
-			next = append(next, &target{Target: want, since: time.Now()})
+			t := &target{Target: want, since: time.Now()}
+			if want.Search || want.Rate != "" {
+				t.search = &search{o: &l.o, target: want}
+			}
+			next = append(next, t)
 		}
 	}
 	for _, gone := range l.targets {
 		l.abandon(gone, "not judged: the upstream was removed")
 	}
 	l.targets = next
+	l.publish()
 }
 
 // Record writes an operator's change, such as a pin, into the ledger and returns its id.

@@ -30,6 +30,10 @@ type rig struct {
 	outcome  observe.Outcome
 	random   *rand.Rand // if set, service times are exponential
 	stopped  bool
+	onCall   observe.CallFunc // nil: none
+	inOrder  bool             // the upstream serves first come first served, else in any order
+	came     int
+	served   int
 }
 
 func newRig(t *testing.T, slots int, service time.Duration, o Options) *rig {
@@ -77,10 +81,15 @@ func (r *rig) callOnce() bool {
 	}
 	r.inFlight++
 	c := observe.Call{Upstream: "m", Route: "r", Start: time.Now(), InFlight: r.inFlight, Items: 1}
-	for r.busy >= r.slots {
+	turn := r.came
+	r.came++
+	for r.busy >= r.slots || r.inOrder && turn != r.served {
 		r.freed.Wait()
 	}
 	r.busy++
+	if r.served++; r.inOrder {
+		r.freed.Broadcast()
+	}
 	service := r.service
 	if r.random != nil {
 		service = time.Duration(r.random.ExpFloat64() * float64(service))
@@ -94,6 +103,11 @@ func (r *rig) callOnce() bool {
 	c.Duration = time.Since(c.Start)
 	r.freed.Broadcast()
 	r.window.OnCall(c)
+	if f := r.onCall; f != nil { // it may turn the workers, whose subscribers are told
+		r.mu.Unlock()
+		f(c)
+		r.mu.Lock()
+	}
 	return true
 }
 

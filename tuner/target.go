@@ -24,6 +24,7 @@ type target struct {
 	last    *Outcome // the verdict that the controller has not seen yet
 	pending *pending
 	shadow  *shadowed
+	search  *search // nil: none
 
 	rule, reason string // what the last look came to
 }
@@ -49,6 +50,12 @@ func (l *Loop) look(t *target, now time.Time) {
 		return
 	}
 	st := k.State()
+	if t.search != nil && l.mode == ModeActive {
+		l.note(t, st, now)
+		if t.Search {
+			return
+		}
+	}
 	if !t.known || st.Value != t.value {
 		// Someone else moved it: what was measured before says nothing about this value.
 		l.abandon(t, "not judged: the knob was moved by "+string(st.Source))
@@ -81,6 +88,37 @@ func (l *Loop) look(t *target, now time.Time) {
 	if p.To != st.Value {
 		l.carryOut(t, k, in, p)
 	}
+}
+
+// note writes down what the search of t came to since the last look.
+func (l *Loop) note(t *target, st knob.State, now time.Time) {
+	if d, ok := t.search.flushRate(now); ok {
+		l.write(d)
+	}
+	if !t.Search {
+		return
+	}
+	t.value, t.known = st.Value, true
+	if st.Pin != nil {
+		t.explain("pinned", "the knob is pinned to "+st.Spec.Format(st.Value))
+		return
+	}
+	t.explain(t.search.status())
+	for _, d := range t.search.flush(now) {
+		l.write(d)
+	}
+}
+
+// write takes a decision of a search into the ledger.
+func (l *Loop) write(d Decision) {
+	id := l.o.Ledger.Record(d)
+	l.o.Scope.With("knob", d.Knob, "rule", d.Rule, "mode", string(d.Mode)).Counter("penstock_tuner_decisions_total").Inc()
+	if d.Verdict != "" {
+		l.o.Scope.With("knob", d.Knob, "verdict", string(d.Verdict)).Counter("penstock_tuner_verdicts_total").Inc()
+	}
+	l.o.Log.LogAttrs(context.Background(), slog.LevelInfo, "tuner decided", slog.String("knob", d.Knob), slog.String("decision", id),
+		slog.String("rule", d.Rule), slog.Float64("from", d.From), slog.Float64("to", d.To), slog.String("reason", d.Reason),
+		slog.String("verdict", string(d.Verdict)), slog.String("measured", d.Measured))
 }
 
 func (t *target) explain(rule, reason string) { t.rule, t.reason = rule, reason }

@@ -1,0 +1,176 @@
+package tuner
+
+import (
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"penstock/knob"
+	"penstock/observe"
+)
+
+// searching is a rig whose target is searched at the pace of its calls.
+func searching(t *testing.T, slots int, service time.Duration) *rig {
+	r := newRig(t, slots, service, Options{Mode: ModeActive})
+	r.loop.SetTargets([]Target{{Upstream: "m", Workers: "workers.m", Search: true}})
+	r.knobs.Subscribe(func(knob.Change) { r.freed.Broadcast() })
+	r.onCall, r.inOrder = r.loop.OnCall, true
+	return r
+}
+
+func TestTheSearchFindsTheKneeInFewRoundTrips(t *testing.T) {
+	for _, service := range []time.Duration{20 * time.Millisecond, 2 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			r := searching(t, 30, service)
+			r.random = nil
+			stop := r.callers(100)
+			defer stop()
+			time.Sleep(40 * service)
+			if n := r.workers.Get(); n < 27 || n > 36 {
+				t.Errorf("40 round trips of %v later there are %d workers for 30 slots", service, n)
+			}
+			time.Sleep(20*time.Second + 40*service)
+			all := r.loop.Decisions(Filter{})
+			if len(all) == 0 {
+				t.Fatal("there is no decision")
+			}
+			first := all[len(all)-1]
+			if first.From != 8 || first.Verdict != VerdictBetter || first.Reason == "" || first.Expected == "" ||
+				first.Measured == "" || first.Signals["calls"] < epochSamples {
+				t.Errorf("the first decision is %+v", first)
+			}
+			for _, d := range all {
+				if d.Verdict == VerdictWorse && !d.RolledBack {
+					t.Errorf("a worse decision stands: %+v", d)
+				}
+			}
+		})
+	}
+}
+
+func TestTheLedgerOfASearchIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := searching(t, 20, 50*time.Millisecond)
+		r.random = rand.New(rand.NewPCG(5, 5))
+		stop := r.callers(60)
+		defer stop()
+		time.Sleep(4 * time.Minute)
+		if n := r.workers.Get(); n < 16 || n > 30 {
+			t.Errorf("4 minutes later there are %d workers for 20 slots", n)
+			for _, d := range r.loop.Decisions(Filter{}) {
+				t.Logf("%v %s %.0f -> %.0f: %s; %s: %s", d.Time.Format("04:05"), d.Rule, d.From, d.To, d.Reason, d.Verdict, d.Measured)
+			}
+		}
+		if all := r.loop.Decisions(Filter{}); len(all) > 24 {
+			t.Errorf("%d decisions in 4 minutes in which nothing changed", len(all))
+		}
+	})
+}
+
+func TestASearchDoesNothingWithoutDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := searching(t, 20, 50*time.Millisecond)
+		stop := r.callers(3)
+		defer stop()
+		time.Sleep(5 * time.Minute)
+		if n := r.workers.Get(); n != 8 {
+			t.Errorf("3 callers moved the workers from 8 to %d", n)
+		}
+	})
+}
+
+func TestASearchLeavesAPinAloneAndResumesFromIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := searching(t, 30, 100*time.Millisecond)
+		stop := r.callers(100)
+		defer stop()
+		if err := r.workers.Pin(knob.Pin{Value: 12}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := r.workers.Get(); n != 12 {
+			t.Errorf("the pin of 12 became %d", n)
+		}
+		if _, err := r.workers.Unpin(false, true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if n := r.workers.Get(); n < 26 || n > 36 {
+			t.Errorf("a minute after the unpinning there are %d workers for 30 slots", n)
+		}
+	})
+}
+
+func TestASearchStandsStillWhileFrozenAndInShadow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := searching(t, 30, 100*time.Millisecond)
+		r.loop.SetFrozen(true)
+		stop := r.callers(100)
+		defer stop()
+		time.Sleep(time.Minute)
+		r.loop.SetFrozen(false)
+		r.loop.SetMode(ModeShadow)
+		time.Sleep(time.Minute)
+		if n := r.workers.Get(); n != 8 {
+			t.Errorf("there are %d workers, not 8", n)
+		}
+		r.loop.SetMode(ModeActive)
+		time.Sleep(time.Minute)
+		if n := r.workers.Get(); n < 26 || n > 36 {
+			t.Errorf("a minute after the switch to active there are %d workers for 30 slots", n)
+		}
+	})
+}
+
+func TestACohortIsCutOnce(t *testing.T) {
+	var g gauge
+	now := time.Unix(100, 0)
+	g.reset(10, now)
+	late := now.Add(time.Second)
+	for range 1000 {
+		c := observe.Call{Start: now.Add(-time.Millisecond), Duration: time.Second, InFlight: 10, Outcome: observe.OutcomeOverload}
+		if _, ready := g.add(c, late); ready {
+			t.Fatal("calls that started under the limit before made an epoch")
+		}
+	}
+	ready := false
+	for i := range 1000 {
+		c := observe.Call{Start: now.Add(time.Duration(i) * time.Millisecond), Duration: 100 * time.Millisecond, InFlight: 10, Outcome: observe.OutcomeOverload}
+		if _, ready = g.add(c, c.Start.Add(c.Duration)); ready {
+			break
+		}
+	}
+	if !ready {
+		t.Error("calls that started under the limit made no epoch")
+	}
+}
+
+func TestAnEpochWaitsForTheSlowCalls(t *testing.T) {
+	var g gauge
+	start := time.Unix(100, 0)
+	g.reset(20, start)
+	epochs := 0
+	// Every tenth call takes 1 s, the others 10 ms: an epoch must not be of quick finishers alone.
+	for i := range 1000 {
+		at := start.Add(time.Duration(i) * 10 * time.Millisecond)
+		c := observe.Call{Route: "quick", Start: at, Duration: 10 * time.Millisecond, InFlight: 20, Outcome: observe.OutcomeOK}
+		if old := i - 100; i%10 == 0 && old >= 0 {
+			c = observe.Call{Route: "slow", Start: start.Add(time.Duration(old) * 10 * time.Millisecond), Duration: time.Second, InFlight: 20, Outcome: observe.OutcomeOK}
+		}
+		e, ready := g.add(c, at.Add(10*time.Millisecond))
+		if !ready {
+			continue
+		}
+		g.restart(g.cut(at.Add(10 * time.Millisecond)))
+		if i < 300 {
+			continue // nothing is known of slow calls until the first have come back
+		}
+		if epochs++; e.Routes["slow"].N == 0 {
+			t.Errorf("after %v an epoch has no slow call: %+v", at.Sub(start), e)
+		}
+	}
+	if epochs == 0 || g.trip != time.Second {
+		t.Errorf("%d epochs, and the slow calls' round trip is %v", epochs, g.trip)
+	}
+}
