@@ -1,0 +1,243 @@
+package regret
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"penstock/bench/regret/peers"
+	"penstock/knob"
+	"penstock/observe"
+	"penstock/request"
+	"penstock/scheduler"
+	"penstock/tuner"
+)
+
+// scenario is a world and who calls it.
+type scenario struct {
+	id, title string
+	world     world
+	// callers want one answer after the other; nil: none.
+	callers func(t time.Duration) int
+	// arrivals per second that come whatever happens; nil: none.
+	arrivals func(t time.Duration) float64
+	// routes are drawn with these shares; empty: one route.
+	routes  map[string]float64
+	timeout time.Duration
+	warmup  time.Duration
+	length  time.Duration
+	// shifts are the moments of change, and trip the round trip by which the time after them is told.
+	shifts []time.Duration
+	trip   time.Duration
+	// workers and rates are the grid of fixed settings.
+	workers []int
+	rates   []float64
+	// optimum is the goodput that the world allows at t, where a formula says it; nil: unknown.
+	optimum func(t time.Duration) float64
+}
+
+// policy turns the knobs of one run.
+type policy struct {
+	name    string
+	workers float64 // to begin with
+	pace    float64
+	limiter peers.Limiter // nil: none
+	tuner   bool
+}
+
+// result is what a run came to, after the warm-up.
+type result struct {
+	policy  policy
+	good    int
+	bad     int // refused, failed or timed out upstream calls
+	refused int // of them by 429
+	seconds float64
+	// tenths are good answers in each tenth of a second, from the start.
+	tenths []int
+	// workers at each second.
+	workers   []int
+	decisions []tuner.Decision
+}
+
+func (r *result) goodput() float64 { return float64(r.good) / r.seconds }
+
+// refusals per 100 good answers.
+func (r *result) refusals() float64 { return 100 * float64(r.refused) / float64(max(r.good, 1)) }
+
+// harness is one run.
+type harness struct {
+	sc      *scenario
+	s       *scheduler.Scheduler
+	born    time.Time
+	routes  map[string]*request.Route
+	mu      sync.Mutex
+	res     *result
+	started int // callers
+}
+
+// run plays a scenario under a policy.
+func run(t *testing.T, sc *scenario, p policy, seed uint64) *result {
+	res := &result{policy: p, seconds: (sc.length - sc.warmup).Seconds(), tenths: make([]int, int(sc.length/(100*time.Millisecond))+1)}
+	synctest.Test(t, func(t *testing.T) {
+		h := &harness{sc: sc, born: time.Now(), res: res, routes: make(map[string]*request.Route)}
+		h.play(p, seed)
+	})
+	return res
+}
+
+func (h *harness) play(p policy, seed uint64) {
+	knobs := knob.NewRegistry()
+	defer knobs.Close()
+	workers, _ := knobs.Int(knob.Spec{Name: "workers.m", Default: p.workers, Min: 1, Max: peers.Max})
+	pace, _ := knobs.Float(knob.Spec{Name: "rate.m", Default: p.pace, Max: 1e6})
+	u := &upstream{w: h.sc.world, born: h.born, timeout: h.sc.timeout, random: rand.New(rand.NewPCG(seed, 0))}
+	if q := u.w.quota; q != nil {
+		u.tokens = q.burst
+	}
+	if p.limiter != nil {
+		l := p.limiter
+		u.onStart = l.Started
+		u.onEnd = func(token any, c observe.Call) {
+			throttled := c.Outcome == observe.OutcomeRefused
+			l.Ended(token, peers.Sample{
+				Now: time.Now(), RTT: c.Duration, InFlight: c.InFlight, Throttled: throttled,
+				Dropped: throttled || c.Outcome != observe.OutcomeOK,
+			})
+			_ = workers.SetBase(float64(max(1, min(l.Limit(), peers.Max))), knob.SourceFile)
+			_ = pace.SetBase(l.Rate(), knob.SourceFile)
+		}
+	}
+	var loop *tuner.Loop
+	if p.tuner {
+		window := observe.NewWindow(observe.WindowOptions{})
+		loop = tuner.New(tuner.Options{
+			Mode: tuner.ModeActive, Knobs: knobs, Signals: window,
+			Targets: []tuner.Target{{Upstream: "m", Workers: "workers.m", Search: true, Rate: "rate.m"}},
+		})
+		loop.Start()
+		defer loop.Stop()
+		u.onCall = func(c observe.Call) { window.OnCall(c); loop.OnCall(c) }
+	}
+	end := u.onCall
+	u.onCall = func(c observe.Call) {
+		h.count(c)
+		if end != nil {
+			end(c)
+		}
+	}
+	h.s = scheduler.New(scheduler.Options{Workers: workers, PaceRate: pace, QueueLength: 1 << 20}, u)
+	knobs.Subscribe(func(knob.Change) {
+		if p.limiter == nil { // a limiter is asked under the upstream's lock
+			h.s.Kick()
+		}
+	})
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	h.drive(ctx, &wg, seed, func() { h.res.workers = append(h.res.workers, workers.Get()) })
+	stop()
+	h.s.Close()
+	wg.Wait()
+	if loop != nil {
+		h.res.decisions = loop.Decisions(tuner.Filter{})
+	}
+	time.Sleep(10 * time.Minute) // what the upstream still works on
+}
+
+// drive lets callers and arrivals come until the end.
+func (h *harness) drive(ctx context.Context, wg *sync.WaitGroup, seed uint64, each func()) {
+	if h.sc.arrivals != nil {
+		wg.Go(func() { h.arrive(ctx, wg, rand.New(rand.NewPCG(seed, 1))) })
+	}
+	for at := time.Duration(0); at < h.sc.length; at += time.Second {
+		if h.sc.callers != nil {
+			for n := h.sc.callers(at); h.started < n; h.started++ {
+				i := h.started
+				wg.Go(func() { h.call(ctx, i, rand.New(rand.NewPCG(seed, uint64(2+i)))) })
+			}
+		}
+		time.Sleep(time.Second)
+		each()
+	}
+}
+
+// call is one caller: the next request follows the answer.
+func (h *harness) call(ctx context.Context, i int, random *rand.Rand) {
+	for ctx.Err() == nil {
+		if i >= h.sc.callers(time.Since(h.born)) { // away for now
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		if !h.one(ctx, random) {
+			time.Sleep(time.Duration((.5 + random.Float64()) * float64(10*time.Millisecond)))
+		}
+	}
+}
+
+// arrive makes requests at random moments.
+func (h *harness) arrive(ctx context.Context, wg *sync.WaitGroup, random *rand.Rand) {
+	for ctx.Err() == nil {
+		rate := h.sc.arrivals(time.Since(h.born))
+		if rate <= 0 {
+			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		time.Sleep(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
+		seed := random.Uint64()
+		wg.Go(func() { h.one(ctx, rand.New(rand.NewPCG(seed, 0))) })
+	}
+}
+
+func (h *harness) one(ctx context.Context, random *rand.Rand) bool {
+	r := &request.Request{Route: h.route(random.Float64()), Method: http.MethodGet, Path: "/"}
+	resp, err := h.s.Do(ctx, r)
+	if err != nil {
+		return false
+	}
+	return resp.Status == http.StatusOK
+}
+
+func (h *harness) route(x float64) *request.Route {
+	name := "r"
+	for _, n := range []string{"fast", "slow"} {
+		if share := h.sc.routes[n]; x >= 0 && share > 0 {
+			name = n
+			x -= share
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r, ok := h.routes[name]
+	if !ok {
+		r = &request.Route{Name: name, Upstream: "m"}
+		h.routes[name] = r
+	}
+	return r
+}
+
+func (h *harness) count(c observe.Call) {
+	at := time.Since(h.born)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at >= h.sc.length {
+		return
+	}
+	if c.Outcome == observe.OutcomeOK {
+		h.res.tenths[int(at/(100*time.Millisecond))]++
+	}
+	if at < h.sc.warmup {
+		return
+	}
+	switch c.Outcome {
+	case observe.OutcomeOK:
+		h.res.good++
+	case observe.OutcomeRefused:
+		h.res.refused++
+		h.res.bad++
+	default:
+		h.res.bad++
+	}
+}
