@@ -241,9 +241,8 @@ func (b *batch) answer(it rawItem) (line *batchLine) {
 	if err != nil {
 		return b.errorLine(x, it, err)
 	}
-	ctx, cancel := bound(x.Context, req)
-	defer cancel()
-	x.Context = ctx
+	x.bind(req)
+	defer x.release()
 	resp, err := b.d.o.Doer.Do(x, req)
 	if err != nil {
 		return b.errorLine(x, it, err)

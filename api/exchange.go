@@ -32,6 +32,8 @@ type exchange struct {
 	policy, limit []string
 	// w takes interim answers; nil: they are not passed on.
 	w http.ResponseWriter
+	// limited is the exchange's context once it has a deadline.
+	limited timeLimit
 	// proxied is the request of the proxy path.
 	proxied request.Request
 }

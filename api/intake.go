@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"strconv"
 	"strings"
@@ -65,17 +64,6 @@ func badHeader(name, must string) *request.Error {
 	e := request.Errorf(request.ProblemBadRequest, "header %s %s", name, must)
 	e.Fields = []request.FieldError{{Pointer: name, Detail: must}}
 	return e
-}
-
-// limit bounds ctx to d from arrived on, d > 0. The cause at its end is what the client is told.
-func limit(ctx context.Context, arrived time.Time, d time.Duration) (context.Context, context.CancelFunc, time.Time) {
-	at := arrived.Add(d)
-	ctx, cancel := context.WithDeadlineCause(ctx, at, &request.Error{
-		Problem: request.ProblemDeadline,
-		Detail:  "no answer within the " + d.String() + " that the request or server.default_deadline allows; allow more, or ask with a smaller urgency number",
-		Err:     context.DeadlineExceeded,
-	})
-	return ctx, cancel, at
 }
 
 // preferWait finds the wait preference of RFC 7240 in the values of Prefer; 0: not there. Other

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net"
 	"net/http"
 	"strings"
@@ -42,9 +41,9 @@ func (d *data) serveProxy(w http.ResponseWriter, r *http.Request, x *exchange) {
 	}
 	d.stripHeaders(r, req)
 	if deadline > 0 {
-		var cancel context.CancelFunc
-		x.Context, cancel, req.Deadline = limit(x.Context, x.arrived, deadline)
-		defer cancel()
+		req.Deadline = x.arrived.Add(deadline)
+		x.bind(req)
+		defer x.release()
 	}
 	if r.ProtoAtLeast(1, 1) {
 		x.w, req.Interim = w, x

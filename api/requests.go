@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -63,9 +62,8 @@ func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, x, err)
 		return
 	}
-	ctx, cancel := bound(x.Context, req)
-	defer cancel()
-	x.Context = ctx
+	x.bind(req)
+	defer x.release()
 	resp, err := d.o.Doer.Do(x, req)
 	if err != nil {
 		d.failAnswer(w, r, x, req.Method, err)
@@ -150,13 +148,4 @@ func (d *data) unknownRoute(name string) error {
 		text += fmt.Sprintf(" (did you mean %q?)", s)
 	}
 	return &request.Error{Problem: request.ProblemUnknownRoute, Detail: text + "; GET /v1/routes lists the routes"}
-}
-
-// bound gives ctx the request's deadline, if it has one.
-func bound(ctx context.Context, req *request.Request) (context.Context, context.CancelFunc) {
-	if req.Deadline.IsZero() {
-		return ctx, func() {}
-	}
-	ctx, cancel, _ := limit(ctx, req.Arrived, req.Deadline.Sub(req.Arrived))
-	return ctx, cancel
 }
