@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test bench compare reference clean
+.PHONY: run build test bench compare regret reference clean
 
 run: build ## start the demo: a slow API, Penstock in front of it, visitors
 	./bin/scheduler demo
@@ -18,6 +18,11 @@ bench: ## benchmarks of the hot path
 
 compare: build ## the before/after table: a real trace against the demo API, without and with Penstock
 	./bin/scheduler replay --compare
+
+regret: ## what the tuner loses against the best fixed setting, and others' rules, in virtual time (minutes)
+	rm -f bench/regret/table.txt
+	go test -C bench ./regret -run Table -timeout 30m -v -args -full -write table.txt
+	cat bench/regret/table.txt
 
 reference: build ## write docs/reference/ from the code
 	mkdir -p docs/reference
