@@ -43,6 +43,7 @@ func paced(t *testing.T, o Options, rates ...float64) (calls []int64, s *Schedul
 		if err := pace.Tune(r, "test"); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // what was let go before the change has begun
 		before := n.Load()
 		time.Sleep(time.Second)
 		calls = append(calls, n.Load()-before)
