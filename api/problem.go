@@ -119,6 +119,8 @@ func (p *plane) logFault(x *exchange, f fault, err error) {
 	switch {
 	case f.Problem == request.ProblemInternal:
 		p.log.ErrorContext(x, "a request failed inside", "error", err)
+	case f.Problem == request.ProblemShuttingDown && f.Upstream == "":
+		p.log.DebugContext(x, "not ready", "error", err) // a probe that asks while draining
 	case f.Problem.Status() >= 500:
 		p.log.WarnContext(x, "a request failed", "problem", string(f.Problem), "upstream", f.Upstream, "error", err, "cause", f.Err)
 	default:
