@@ -8,9 +8,11 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
+	"golang.org/x/time/rate"
 
 	"penstock/request"
 )
@@ -28,7 +30,16 @@ type plane struct {
 	log     *slog.Logger
 	ready   func() (bool, string)
 	version string
+	// warnings keeps an outage of an upstream from filling the log; unlogged counts what it held back.
+	warnings *rate.Limiter
+	unlogged *atomic.Uint64
 }
+
+// At most so many failed requests are logged per second, and at once.
+const (
+	warningsPerSecond = 10
+	warningsAtOnce    = 100
+)
 
 func newPlane(log *slog.Logger, ready func() (bool, string), version string) plane {
 	if log == nil {
@@ -37,7 +48,8 @@ func newPlane(log *slog.Logger, ready func() (bool, string), version string) pla
 	if ready == nil {
 		ready = func() (bool, string) { return true, "" }
 	}
-	return plane{log: log, ready: ready, version: version}
+	return plane{log: log, ready: ready, version: version,
+		warnings: rate.NewLimiter(warningsPerSecond, warningsAtOnce), unlogged: new(atomic.Uint64)}
 }
 
 func (p *plane) mountCommon(m *chi.Mux) {

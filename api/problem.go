@@ -122,7 +122,12 @@ func (p *plane) logFault(x *exchange, f fault, err error) {
 	case f.Problem == request.ProblemShuttingDown && f.Upstream == "":
 		p.log.DebugContext(x, "not ready", "error", err) // a probe that asks while draining
 	case f.Problem.Status() >= 500:
-		p.log.WarnContext(x, "a request failed", "problem", string(f.Problem), "upstream", f.Upstream, "error", err, "cause", f.Err)
+		if !p.warnings.Allow() {
+			p.unlogged.Add(1)
+			return
+		}
+		p.log.WarnContext(x, "a request failed", "problem", string(f.Problem), "upstream", f.Upstream, "error", err,
+			"cause", f.Err, "not_logged", p.unlogged.Swap(0))
 	default:
 		p.log.DebugContext(x, "a request was refused", "problem", string(f.Problem), "error", err)
 	}

@@ -38,6 +38,11 @@ func badUpstream(w http.ResponseWriter, r *http.Request) {
 	case "/movies/2":
 		w.Header().Set("Content-Length", "4096")
 		_, _ = w.Write(make([]byte, 4<<10))
+	case "/movies/4": // as long, but without saying so
+		for range 4 {
+			_, _ = w.Write(make([]byte, 1<<10))
+			w.(http.Flusher).Flush()
+		}
 	case "/movies/3":
 		panic(http.ErrAbortHandler)
 	default:
@@ -69,6 +74,7 @@ func TestEveryBadInputIsAClearProblemDocument(t *testing.T) {
 		"upstream down":      {`{"route":"dead"}`, 502, "upstream-down", ""},
 		"upstream hanging":   {`{"route":"movie","params":{"id":1}}`, 504, "upstream-timeout", ""},
 		"answer too large":   {`{"route":"movie","params":{"id":2}}`, 502, "answer-too-large", "max_response_bytes"},
+		"unknown too large":  {`{"route":"movie","params":{"id":4}}`, 502, "answer-too-large", "max_response_bytes"},
 		"answer broken off":  {`{"route":"movie","params":{"id":3}}`, 502, "", ""},
 		"deadline too short": {`{"route":"movie","params":{"id":1},"deadline_ms":10}`, 504, "deadline", ""},
 	} {
