@@ -95,7 +95,7 @@ func New(o Options) (*App, error) {
 		return nil, err
 	}
 	a := &App{
-		o: o, level: new(slog.LevelVar), started: time.Now(), failed: make(chan error, 2), quit: func() {},
+		o: o, level: new(slog.LevelVar), started: time.Now(), failed: make(chan error, 2 /* listeners */), quit: func() {},
 		metrics: observe.NewRegistry(), knobs: knob.NewRegistry(), window: observe.NewWindow(observe.WindowOptions{}),
 	}
 	a.log = newLogger(o.LogOutput, l.Config.Log.Format, a.level)
@@ -128,7 +128,7 @@ func (a *App) build(l *configs.Loaded) error {
 	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
 		return err
 	}
-	plan, err := a.plan(l)
+	commit, err := a.plan(l)
 	if err != nil {
 		return err
 	}
@@ -142,7 +142,7 @@ func (a *App) build(l *configs.Loaded) error {
 		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Retention: l.Config.Monitoring.Retention,
 		Facts: a.facts, OnSample: a.alerts.Observe,
 	})
-	plan.commit()
+	commit()
 	if a.keeper != nil {
 		a.keeper.load(l.Config.Tuning.Mode == string(tuner.ModeActive))
 	}
@@ -164,7 +164,7 @@ func (a *App) bind(c *configs.Config, path request.Doer) error {
 	}
 	serve := func(name, address string, h http.Handler) (*server, error) {
 		return listen(serverOptions{
-			name: name, address: address, handler: h, log: a.log, maxHeaderBytes: int(c.Server.MaxHeaderBytes),
+			name: name, address: address, handler: h, log: a.log, failed: a.failed, maxHeaderBytes: int(c.Server.MaxHeaderBytes),
 			readHeaderTimeout: c.Server.ReadHeaderTimeout, idleTimeout: c.Server.IdleTimeout,
 		})
 	}
@@ -175,7 +175,7 @@ func (a *App) bind(c *configs.Config, path request.Doer) error {
 	return err
 }
 
-// Start serves. It returns at once; Wait tells of listeners that failed.
+// Start serves. It returns at once; Failed tells of listeners that ended by themselves.
 func (a *App) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.quit = cancel
@@ -274,8 +274,7 @@ func (a *App) close(ctx context.Context) error {
 		err = a.cache.Close()
 	}
 	for _, n := range a.table.Load().nodes {
-		n.scheduler.Close()
-		n.client.Close()
+		n.close()
 	}
 	if a.admin != nil {
 		a.admin.close()

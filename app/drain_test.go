@@ -74,6 +74,14 @@ func TestNoRequestIsLostWhenStoppingUnderLoad(t *testing.T) {
 	}
 }
 
+func TestAListenerThatEndsByItselfIsTold(t *testing.T) {
+	h := open(t, smallest, new(counted))
+	_ = h.data.listener.TCPListener.Close()
+	if err := <-h.Failed(); err == nil || !strings.Contains(err.Error(), "server.listen") {
+		t.Errorf("told %v, want which listener it was", err)
+	}
+}
+
 func TestStopCutsWhatDoesNotEndInTime(t *testing.T) {
 	up := &counted{hold: make(chan struct{})}
 	h := open(t, smallest+"server: {drain_timeout: 50ms}\n", up)

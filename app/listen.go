@@ -18,7 +18,7 @@ type server struct {
 	name     string
 	http     *http.Server
 	listener *drainListener
-	failed   chan error // what ended Serve, if not our own closing; buffered
+	failed   chan<- error // what ended Serve, if not our own closing; with room for one
 	closing  atomic.Bool
 	open     atomic.Int64 // connections
 }
@@ -31,6 +31,7 @@ type serverOptions struct {
 	readHeaderTimeout time.Duration
 	idleTimeout       time.Duration
 	log               *slog.Logger
+	failed            chan<- error
 }
 
 // listen binds the address, so that a taken port is an error at once, and does not serve yet.
@@ -40,7 +41,7 @@ func listen(o serverOptions) (*server, error) {
 		return nil, fmt.Errorf("%s: can't listen on %s (is another process there? port 0 takes a free one): %w", o.name, o.address, err)
 	}
 	s := &server{
-		name: o.name, failed: make(chan error, 1),
+		name: o.name, failed: o.failed,
 		listener: &drainListener{TCPListener: l.(*net.TCPListener), closed: make(chan struct{})},
 	}
 	s.http = &http.Server{
@@ -74,7 +75,7 @@ func (s *server) closeWhenDraining(next http.Handler) http.Handler {
 
 func (s *server) serve() {
 	err := s.http.Serve(s.listener)
-	if !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+	if !errors.Is(err, http.ErrServerClosed) && !s.listener.draining.Load() {
 		s.failed <- fmt.Errorf("%s: %w", s.name, err)
 	}
 }

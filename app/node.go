@@ -7,7 +7,6 @@ import (
 
 	"penstock/batcher"
 	"penstock/configs"
-	"penstock/observe"
 	"penstock/scheduler"
 	"penstock/upstream"
 )
@@ -30,7 +29,7 @@ type nodeOptions struct {
 }
 
 func (a *App) newNode(name string, o nodeOptions) (*node, error) {
-	client, err := upstream.New(o.client, upstream.Metrics{Scope: a.metrics.Upstream(name), OnCall: a.onCall})
+	client, err := upstream.New(o.client, upstream.Metrics{Scope: a.metrics.Upstream(name), OnCall: a.window.OnCall})
 	if err != nil {
 		return nil, err
 	}
@@ -56,9 +55,14 @@ func (n *node) prepare(o nodeOptions) (commit func(), err error) {
 // retire lets what is queued and in flight end, at most until ctx ends, and closes the node.
 func (n *node) retire(ctx context.Context) error {
 	err := n.scheduler.Drain(ctx)
+	n.close()
+	return err
+}
+
+// close fails what is queued and closes the connections.
+func (n *node) close() {
 	n.scheduler.Close()
 	n.client.Close()
-	return err
 }
 
 // nodeOptions maps an upstream's configuration to the options of its stages. Its knobs must have
@@ -116,7 +120,7 @@ func clientOptions(name string, u configs.Upstream) upstream.Options {
 		},
 		Retry: upstream.Retry{
 			MaxAttempts: u.Retry.MaxAttempts, BaseDelay: u.Retry.BaseDelay, MaxDelay: u.Retry.MaxDelay,
-			OnStatus: append([]int{}, u.Retry.OnStatus...),
+			OnStatus: append([]int{}, u.Retry.OnStatus...), // never nil, which would mean the stage's default
 		},
 		Breaker: upstream.Breaker{
 			Disabled: !u.Breaker.Enabled, FailureRatio: u.Breaker.FailureRatio, MinCalls: u.Breaker.MinCalls,
@@ -153,9 +157,6 @@ func batchRule(b configs.Batch) batcher.Rule {
 		IgnoreHeaders: b.IgnoreHeaders, SplitOn: b.SplitOn,
 	}
 }
-
-// onCall passes each finished upstream call on.
-func (a *App) onCall(c observe.Call) { a.window.OnCall(c) }
 
 // noTimeout stands for no bound where the stage's own zero is its default.
 const noTimeout = 10 * 365 * 24 * time.Hour

@@ -10,6 +10,7 @@ import (
 
 	"penstock/configs"
 	"penstock/request"
+	"penstock/tuner"
 )
 
 // reloads is the state of reloading.
@@ -65,11 +66,11 @@ func (a *App) reload() ([]configs.Change, error) {
 		return nil, err
 	}
 	changes := configs.Diff(a.current.Load(), l)
-	plan, err := a.plan(l)
+	commit, err := a.plan(l)
 	if err != nil {
 		return nil, err
 	}
-	plan.commit()
+	commit()
 	a.tellOpenness()
 	return changes, nil
 }
@@ -83,10 +84,9 @@ func (a *App) Diff() ([]configs.Change, error) {
 	return configs.Diff(a.current.Load(), l), nil
 }
 
-// plan builds everything that a configuration needs, and changes nothing that is in force.
-type plan struct{ commit func() }
-
-func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
+// plan builds and checks everything that a configuration needs, and changes nothing that is in force.
+// commit swaps it in and can't fail.
+func (a *App) plan(l *configs.Loaded) (commit func(), err error) {
 	knobs := planKnobs(l.Config, l.Sources)
 	secrets, err := readSecrets(l)
 	if err != nil {
@@ -117,8 +117,8 @@ func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
 	if err != nil {
 		return nil, err
 	}
-	return &plan{commit: func() {
-		if err := knobs.apply(a.knobs, l.Config.Tuning.Mode == "active"); err != nil {
+	return func() {
+		if err := knobs.apply(a.knobs, l.Config.Tuning.Mode == string(tuner.ModeActive)); err != nil {
 			a.log.Error("a knob did not take its value", "error", err) // planKnobs checked them all
 		}
 		_ = a.level.UnmarshalText([]byte(l.Config.Log.Level)) // configs checked it
@@ -128,7 +128,7 @@ func (a *App) plan(l *configs.Loaded) (_ *plan, err error) {
 		swapNodes()
 		a.current.Store(l)
 		a.applySettings(l.Config)
-	}}, nil
+	}, nil
 }
 
 // planNodes prepares the nodes of t: those that go on, those that are new, those that go.
@@ -161,8 +161,7 @@ func (a *App) planNodes(l *configs.Loaded, t *table) (commit func(), err error) 
 	}
 	if err := errors.Join(faults...); err != nil {
 		for _, n := range added {
-			n.scheduler.Close()
-			n.client.Close()
+			n.close()
 			a.metrics.DropUpstream(n.name)
 		}
 		return nil, err

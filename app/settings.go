@@ -14,6 +14,7 @@ import (
 	"penstock/preload"
 	"penstock/request"
 	"penstock/tuner"
+	"penstock/upstream"
 )
 
 // applySettings puts in force what stages take one by one and can't refuse. The first
@@ -81,7 +82,7 @@ func (a *App) facts() []observe.Fact {
 	for name, n := range a.table.Load().nodes {
 		st := n.client.State()
 		f = append(f,
-			observe.Fact{Signal: "breaker_open", Upstream: name, Value: truth(breakerName(st) == "open")},
+			observe.Fact{Signal: "breaker_open", Upstream: name, Value: truth(st.Breaker == upstream.BreakerOpen)},
 			observe.Fact{Signal: "connections", Upstream: name, Value: float64(st.Connections)})
 	}
 	return f

@@ -41,7 +41,6 @@ type UpstreamStats struct {
 	Batcher   batcher.Stats   `json:"batcher"`
 	Transport TransportStats  `json:"transport"`
 	Tuner     *tuner.Status   `json:"tuner,omitempty"`
-	state     upstream.State
 }
 
 // TransportStats is the state of an upstream's connections, breaker and retry budget.
@@ -61,8 +60,6 @@ type RouteStats struct {
 	Signals  observe.Signals `json:"signals"`
 }
 
-func breakerName(s upstream.State) string { return string(s.Breaker) }
-
 // Stats returns a snapshot of everything.
 func (a *App) Stats() Stats {
 	snap := a.window.Signals(signalsSpan)
@@ -76,9 +73,9 @@ func (a *App) Stats() Stats {
 	for name, n := range a.table.Load().nodes {
 		st := n.client.State()
 		u := UpstreamStats{
-			Signals: snap.Upstreams[name], Scheduler: n.scheduler.Stats(), Batcher: n.batcher.Stats(), state: st,
+			Signals: snap.Upstreams[name], Scheduler: n.scheduler.Stats(), Batcher: n.batcher.Stats(),
 			Transport: TransportStats{
-				Breaker: breakerName(st), BreakerSince: st.BreakerSince, RetryAfterSeconds: st.BreakerRetryAfter.Seconds(),
+				Breaker: string(st.Breaker), BreakerSince: st.BreakerSince, RetryAfterSeconds: st.BreakerRetryAfter.Seconds(),
 				InFlight: st.InFlight, RetryBudget: st.RetryBudget, Connections: st.Connections,
 			},
 		}
@@ -122,7 +119,7 @@ func (a *App) limits() map[string]any {
 }
 
 func (u UpstreamStats) binding() string {
-	if u.Transport.Breaker == "open" {
+	if u.Transport.Breaker == string(upstream.BreakerOpen) {
 		return "breaker"
 	}
 	return u.Scheduler.Binding
