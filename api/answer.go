@@ -65,7 +65,7 @@ func noBody(status int) bool {
 // copyHeader takes over the shared header's values and adds what the way through Penstock says.
 func (d *data) copyHeader(h http.Header, x *exchange, resp *request.Response) {
 	for name, values := range resp.Header {
-		if !hopByHop(name) && !forCaches(name) {
+		if !request.HopByHop(name) && !forCaches(name) {
 			h[name] = values
 		}
 	}
@@ -192,16 +192,6 @@ func copyBody(w http.ResponseWriter, resp *request.Response) error {
 func eventStream(h http.Header) bool {
 	v := h["Content-Type"]
 	return len(v) > 0 && strings.HasPrefix(v[0], "text/event-stream")
-}
-
-// hopByHop reports whether a header belongs to one connection only (RFC 9110, section 7.6.1).
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade":
-		return true
-	}
-	return false
 }
 
 // forCaches reports whether a header tells caches on the way what an answer is about, which is not

@@ -1,6 +1,10 @@
 package api
 
-import "net/http"
+import (
+	"net/http"
+
+	"penstock/request"
+)
 
 // WriteInterim passes an interim answer on to the client. What it says is not part of the final
 // answer. It must be called on the handler's goroutine.
@@ -12,7 +16,7 @@ func (x *exchange) WriteInterim(status int, interim http.Header) {
 	own := h.Clone()
 	clear(h)
 	for name, values := range interim {
-		if !hopByHop(name) {
+		if !request.HopByHop(name) {
 			h[name] = values
 		}
 	}

@@ -115,7 +115,7 @@ func (d *data) stripHeaders(r *http.Request, req *request.Request) {
 		dropNamed(h, v)
 	}
 	for name := range h {
-		if hopByHop(name) {
+		if request.HopByHop(name) {
 			delete(h, name)
 		}
 	}

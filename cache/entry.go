@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -76,9 +77,7 @@ func storedHeader(h http.Header, size int, answered time.Time, withheld []string
 	if s == nil {
 		s = make(http.Header)
 	}
-	for _, name := range []string{"Age", "Connection", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
-		delete(s, name)
-	}
+	maps.DeleteFunc(s, func(name string, _ []string) bool { return name == "Age" || request.HopByHop(name) })
 	for _, name := range withheld {
 		delete(s, name)
 	}

@@ -11,17 +11,7 @@ import (
 // reservedHeader reports whether a field belongs to one connection or to the framing, and so is
 // never taken from anybody but the transport (RFC 9110, 7.6.1 and 8.6).
 func reservedHeader(name string) bool {
-	return hopByHop(http.CanonicalHeaderKey(name)) || strings.EqualFold(name, "Host") || strings.EqualFold(name, "Content-Length")
-}
-
-// hopByHop takes a canonical name.
-func hopByHop(name string) bool {
-	switch name {
-	case "Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
-		return true
-	}
-	return false
+	return request.HopByHop(http.CanonicalHeaderKey(name)) || strings.EqualFold(name, "Host") || strings.EqualFold(name, "Content-Length")
 }
 
 // outgoing makes the header to send of what the client sent: without hop-by-hop fields, and with
@@ -31,7 +21,7 @@ func (s *settings) outgoing(r *request.Request) (http.Header, error) {
 	listed := r.Header["Connection"]
 	for name, values := range r.Header {
 		key := http.CanonicalHeaderKey(name)
-		if hopByHop(key) || key == "Host" || key == "Content-Length" || connectionLists(listed, key) {
+		if request.HopByHop(key) || key == "Host" || key == "Content-Length" || connectionLists(listed, key) {
 			continue
 		}
 		if !validToken(name) {
@@ -81,7 +71,7 @@ func incoming(h http.Header) {
 		}
 	}
 	for name := range h {
-		if hopByHop(name) {
+		if request.HopByHop(name) {
 			delete(h, name)
 		}
 	}
