@@ -3,12 +3,14 @@
 //
 //   - [KV]: values by key, each with a revision, watchable; for pins and learned values.
 //   - [Log]: an append-only list of records with a retention; for the decision ledger.
-//   - [Engine]: opens both by name, and says how it is ([Status]).
+//   - [Queue]: tasks by class, each given to one taker at a time until it is done; for jobs.
+//   - [Blobs]: values of any size; for the results of jobs.
+//   - [Engine]: opens them by name, and says how it is ([Status]).
 //   - [Memory]: all of it in memory; for runs that keep nothing and for tests. The durable one is
 //     engine/natsengine, the only package that knows NATS. engine/enginetest holds both to the same
 //     behaviour.
 //
-// Non-goals: no queue, consensus, replication or file format of Penstock's own, and no way to call the
+// Non-goals: no consensus, replication or file format of Penstock's own, and no way to call the
 // engine from the request path: who keeps something does it from a goroutine of its own, with a
 // context that ends, and copes with [ErrUnavailable].
 //

@@ -20,6 +20,8 @@ var (
 	ErrUnavailable = errors.New("engine: not available")
 	// ErrTooLarge: the value is over [MaxValueBytes].
 	ErrTooLarge = errors.New("engine: the value is too large")
+	// ErrFull: the bucket, queue or store has met its bound.
+	ErrFull = errors.New("engine: full")
 )
 
 // The bounds of a key and of a value in bytes. A key may hold any bytes, and at least one.
@@ -33,6 +35,8 @@ const (
 type Engine interface {
 	KV(ctx context.Context, o KVOptions) (KV, error)
 	Log(ctx context.Context, o LogOptions) (Log, error)
+	Queue(ctx context.Context, o QueueOptions) (Queue, error)
+	Blobs(ctx context.Context, o BlobOptions) (Blobs, error)
 	// Status tells how the engine is, at once and without asking it.
 	Status() Status
 	// Close ends everything, watches too; later calls fail with ErrUnavailable. Idempotent. What was
@@ -44,8 +48,11 @@ type Engine interface {
 type KVOptions struct {
 	// Name is made of a-z, 0-9, _ and -, at most 32 long.
 	Name string
-	// MaxBytes is the most that the bucket may take; a Put beyond it fails. 0: 16 MiB.
+	// MaxBytes is the most that the bucket may take; a Put beyond it fails with ErrFull. 0: 16 MiB.
 	MaxBytes int64
+	// Transient is for keys that come and go without end: what a deletion leaves behind goes too,
+	// after a while.
+	Transient bool
 }
 
 // LogOptions describe a log. The oldest records go when any bound is met.
@@ -112,6 +119,8 @@ type Entry struct {
 	Time time.Time
 	// Deleted marks, in a watch, that the key went.
 	Deleted bool
+	// Current marks, in a watch, that all that was there at its beginning has been given.
+	Current bool
 }
 
 // KV is a bucket: values by key.
@@ -128,9 +137,9 @@ type KV interface {
 	Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error)
 	// Delete removes the key; that it was not there is no error.
 	Delete(ctx context.Context, key string) error
-	// Watch gives every entry that is there, and then each change in order, until ctx ends or the
-	// engine closes; then the channel is closed. A slow reader may be given only the last of several
-	// changes of one key.
+	// Watch gives every entry that is there, then one with Current set and nothing else, and then each
+	// change in order, until ctx ends or the engine closes; then the channel is closed. A slow reader
+	// may be given only the last of several changes of one key.
 	Watch(ctx context.Context) (<-chan Entry, error)
 }
 

@@ -16,12 +16,17 @@ type Memory struct {
 	mu     sync.Mutex // guards what follows
 	kvs    map[string]*memoryKV
 	logs   map[string]*memoryLog
+	queues map[string]*memoryQueue
+	blobs  map[string]*memoryBlobs
 	closed chan struct{}
 }
 
 // NewMemory returns an empty Memory.
 func NewMemory() *Memory {
-	return &Memory{kvs: make(map[string]*memoryKV), logs: make(map[string]*memoryLog), closed: make(chan struct{})}
+	return &Memory{
+		kvs: make(map[string]*memoryKV), logs: make(map[string]*memoryLog),
+		queues: make(map[string]*memoryQueue), blobs: make(map[string]*memoryBlobs), closed: make(chan struct{}),
+	}
 }
 
 // usable reports why a call can't be served.
@@ -172,7 +177,7 @@ func (k *memoryKV) write(ctx context.Context, key string, value []byte, check fu
 		size += int64(len(key))
 	}
 	if size > k.max {
-		return 0, fmt.Errorf("engine: the bucket is full: it may hold %d bytes", k.max)
+		return 0, fmt.Errorf("%w: the bucket may hold %d bytes", ErrFull, k.max)
 	}
 	k.revision++
 	k.bytes = size
@@ -215,7 +220,7 @@ type watch struct {
 // tell passes a change to the watches. The caller holds mu.
 func (k *memoryKV) tell(e Entry) {
 	for w := range k.watches {
-		w.pending = slices.DeleteFunc(w.pending, func(old Entry) bool { return old.Key == e.Key })
+		w.pending = slices.DeleteFunc(w.pending, func(old Entry) bool { return !old.Current && old.Key == e.Key })
 		w.pending = append(w.pending, e)
 		select {
 		case w.wake <- struct{}{}:
@@ -232,6 +237,7 @@ func (k *memoryKV) Watch(ctx context.Context) (<-chan Entry, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	w := &watch{wake: make(chan struct{}, 1), pending: k.sorted(func(a, b Entry) int { return cmp.Compare(a.Revision, b.Revision) })}
+	w.pending = append(w.pending, Entry{Current: true})
 	w.wake <- struct{}{}
 	k.watches[w] = true
 	out := make(chan Entry)

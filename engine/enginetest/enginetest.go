@@ -34,6 +34,10 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 	check("WatchGivesWhatIsThereAndThenChanges", watchGivesWhatIsThereAndThenChanges)
 	check("LogReadsOnFromAnyPlace", logReadsOnFromAnyPlace)
 	check("LogDropsTheOldest", logDropsTheOldest)
+	check("AQueueGivesEachTaskToOneTaker", aQueueGivesEachTaskToOneTaker)
+	check("ATaskThatIsNotDoneComesBack", aTaskThatIsNotDoneComesBack)
+	check("AQueueDropsWhatWasPutTwice", aQueueDropsWhatWasPutTwice)
+	check("BlobsOfAnySizeAreKept", blobsOfAnySizeAreKept)
 	check("BadNamesAndSizesAreRefused", badNamesAndSizesAreRefused)
 	check("AClosedEngineSaysSo", aClosedEngineSaysSo)
 }
@@ -142,6 +146,9 @@ func watchGivesWhatIsThereAndThenChanges(t *testing.T, e engine.Engine) {
 	}
 	if got := <-changes; got.Key != "a" || string(got.Value) != "1" || got.Deleted {
 		t.Errorf("first %+v", got)
+	}
+	if got := <-changes; !got.Current || got.Key != "" {
+		t.Errorf("then %+v", got)
 	}
 	put(t, kv, "b", "2")
 	if got := <-changes; got.Key != "b" || string(got.Value) != "2" {
@@ -252,8 +259,8 @@ func badNamesAndSizesAreRefused(t *testing.T, e engine.Engine) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := small.Put(ctx, "a", make([]byte, 2000)); err == nil {
-		t.Error("a full bucket took more")
+	if _, err := small.Put(ctx, "a", make([]byte, 2000)); !errors.Is(err, engine.ErrFull) {
+		t.Errorf("a full bucket says %v", err)
 	}
 }
 

@@ -16,7 +16,7 @@
 // recover is moved to damaged/ and begun anew, with a warning; the other streams live on. A damaged
 // record inside a stream is skipped or ends the stream's tail; the server does not always say so.
 //
-// Non-goals, for now: a cluster, per-key expiry, work queues (they come with jobs and nodes).
+// Non-goals, for now: a cluster.
 //
 // Concurrency: everything may be called at once. Open and Close start and end the server's goroutines;
 // Close waits for all of them.

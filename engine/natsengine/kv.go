@@ -6,16 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"penstock/engine"
 )
 
+// markerTTL is how long a transient bucket remembers that a key was deleted, so that watches hear of it.
+const markerTTL = 10 * time.Minute
+
 // bucket is an engine.KV.
 type bucket struct {
-	e  *Engine
-	kv jetstream.KeyValue
+	e         *Engine
+	kv        jetstream.KeyValue
+	transient bool
 }
 
 // KV implements engine.Engine.
@@ -23,11 +28,13 @@ func (e *Engine) KV(ctx context.Context, o engine.KVOptions) (engine.KV, error) 
 	if err := o.Defaults(); err != nil {
 		return nil, err
 	}
-	b := &bucket{e: e}
+	b := &bucket{e: e, transient: o.Transient}
+	config := jetstream.KeyValueConfig{Bucket: o.Name, History: 1, MaxBytes: o.MaxBytes, Storage: jetstream.FileStorage}
+	if o.Transient {
+		config.LimitMarkerTTL = markerTTL
+	}
 	err := e.call(ctx, func(ctx context.Context) (err error) {
-		b.kv, err = e.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-			Bucket: o.Name, History: 1, MaxBytes: o.MaxBytes, Storage: jetstream.FileStorage,
-		})
+		b.kv, err = e.js.CreateOrUpdateKeyValue(ctx, config)
 		return err
 	})
 	if err != nil {
@@ -139,7 +146,7 @@ func (b *bucket) write(ctx context.Context, key string, value []byte, f func(con
 		rev, err = f(ctx, encodeKey(key), value)
 		return err
 	})
-	return rev, err
+	return rev, namedFull(err)
 }
 
 // Delete implements engine.KV.
@@ -149,7 +156,12 @@ func (b *bucket) Delete(ctx context.Context, key string) error {
 	} else if err != nil {
 		return err
 	}
-	return b.e.call(ctx, func(ctx context.Context) error { return b.kv.Delete(ctx, encodeKey(key)) })
+	return b.e.call(ctx, func(ctx context.Context) error {
+		if b.transient {
+			return b.kv.Purge(ctx, encodeKey(key), jetstream.PurgeTTL(markerTTL))
+		}
+		return b.kv.Delete(ctx, encodeKey(key))
+	})
 }
 
 // Watch implements engine.KV.
@@ -182,12 +194,11 @@ func (b *bucket) forward(ctx context.Context, w jetstream.KeyWatcher, out chan<-
 			switch {
 			case !ok:
 				return
-			case got == nil:
-				first = false
-				continue
 			}
-			e := entry(got)
-			if first && e.Deleted {
+			e := engine.Entry{Current: true}
+			if got == nil {
+				first = false
+			} else if e = entry(got); first && e.Deleted {
 				continue // it went before the watch began
 			}
 			select {

@@ -1,0 +1,73 @@
+package natsengine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"penstock/engine"
+)
+
+// blobs is an engine.Blobs: an object store, which cuts large values into pieces.
+type blobs struct {
+	e     *Engine
+	store jetstream.ObjectStore
+}
+
+// Blobs implements engine.Engine.
+func (e *Engine) Blobs(ctx context.Context, o engine.BlobOptions) (engine.Blobs, error) {
+	if err := o.Defaults(); err != nil {
+		return nil, err
+	}
+	b := &blobs{e: e}
+	err := e.call(ctx, func(ctx context.Context) (err error) {
+		b.store, err = e.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket: o.Name, MaxBytes: o.MaxBytes, TTL: o.MaxAge, Storage: jetstream.FileStorage,
+		})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the blobs %s: %w", o.Name, err)
+	}
+	return b, e.opened("OBJ_" + o.Name)
+}
+
+// Put implements engine.Blobs.
+func (b *blobs) Put(ctx context.Context, key string, data []byte) error {
+	if err := engine.CheckKey(key); err != nil {
+		return err
+	}
+	return namedFull(b.e.call(ctx, func(ctx context.Context) error {
+		_, err := b.store.PutBytes(ctx, key, data)
+		return err
+	}))
+}
+
+// Get implements engine.Blobs.
+func (b *blobs) Get(ctx context.Context, key string) (data []byte, err error) {
+	if err := engine.CheckKey(key); err != nil {
+		return nil, err
+	}
+	err = b.e.call(ctx, func(ctx context.Context) error {
+		data, err = b.store.GetBytes(ctx, key)
+		return err
+	})
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil, engine.ErrNotFound
+	}
+	return data, err
+}
+
+// Delete implements engine.Blobs.
+func (b *blobs) Delete(ctx context.Context, key string) error {
+	if err := engine.CheckKey(key); err != nil {
+		return err
+	}
+	err := b.e.call(ctx, func(ctx context.Context) error { return b.store.Delete(ctx, key) })
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return nil
+	}
+	return err
+}
