@@ -2,146 +2,85 @@ package regret
 
 import (
 	"flag"
-	"fmt"
-	"os"
+	"slices"
+	"strings"
 	"testing"
-	"time"
-
-	"penstock/bench/regret/peers"
 )
 
 var (
 	full  = flag.Bool("full", false, "run the whole suite")
-	only  = flag.String("only", "", "one scenario")
+	only  = flag.String("only", "", "some rows, by their letters with commas between")
 	told  = flag.Bool("tell", false, "tell the tuner's decisions and the workers over time")
-	quick = flag.Bool("quick", false, "without peers")
-	write = flag.String("write", "", "write the table's figures to this file")
+	quick = flag.Bool("quick", false, "without peers, one seed")
+	seeds = flag.Int("seeds", 3, "how many seeds; the median counts")
+	write = flag.Bool("write", false, "write the figures and docs/regret.md; rows that were not run keep theirs")
 )
 
-func ours() policy { return policy{name: "Penstock", workers: 16, tuner: true} }
-
-// statics are the fixed settings of a scenario's grid.
-func statics(sc *scenario) []policy {
-	rates := sc.rates
-	if len(rates) == 0 {
-		rates = []float64{0}
-	}
-	var all []policy
-	for _, w := range sc.workers {
-		for _, r := range rates {
-			all = append(all, policy{name: fmt.Sprintf("%d workers", w), workers: float64(w), pace: r})
-		}
-	}
-	return all
-}
-
-// mostRefusals is how many refusals per 100 answers a setting may have to count as one that keeps a
-// quota: callers see each of them, and many upstreams ban who does not stop.
-const mostRefusals = 2
-
-// best is the fixed setting with the most goodput, of those that keep the quota.
-func best(t *testing.T, sc *scenario, seed uint64) *result {
-	var b *result
-	for _, p := range statics(sc) {
-		r := run(t, sc, p, seed)
-		if r.refusals() <= mostRefusals && (b == nil || r.goodput() > b.goodput()) {
-			b = r
-		}
-	}
-	return b
-}
-
-// recovered is how long after the shift at the goodput stays within 5 % of the new optimum for a span;
-// -1: not before the next.
-func recovered(sc *scenario, r *result, at, until time.Duration) time.Duration {
-	const tenth = 100 * time.Millisecond
-	span := max(int(5*sc.trip/tenth), 10)
-	for i := int(at / tenth); i+span <= int(until/tenth); i++ {
-		sum := 0
-		for _, n := range r.tenths[i : i+span] {
-			sum += n
-		}
-		if got := float64(sum) / (float64(span) * tenth.Seconds()); got >= .95*sc.optimum(at) && got <= 1.3*sc.optimum(at) {
-			return time.Duration(i)*tenth - at
-		}
-	}
-	return -1
-}
-
+// TestTable measures rows of the suite; with -write it writes docs/regret.md.
 func TestTable(t *testing.T) {
-	if !*full {
-		t.Log("the whole table takes minutes: -full")
+	if !*full && *only == "" {
+		t.Log("the whole table takes minutes: -args -full")
+		return
 	}
-	for _, sc := range scenarios() {
-		if *only != "" && sc.id != *only || !*full && *only == "" {
+	var fresh []outcome
+	for _, r := range suite() {
+		id, title := r.Name()
+		if *only != "" && !slices.Contains(strings.Split(*only, ","), id) {
 			continue
 		}
-		t.Run(sc.id, func(t *testing.T) { table(t, sc) })
+		t.Run(id, func(t *testing.T) {
+			o := r.Measure(t)
+			o.ID, o.Title = id, title
+			t.Logf("%s", tableOf([]outcome{o}))
+			for _, m := range o.Marks {
+				if !m.Met && slices.Contains(asserted, m.Mark) {
+					t.Errorf("missed: %s: %s", m.Mark, m.Figure)
+				} else if !m.Met {
+					t.Logf("missed: %s: %s", m.Mark, m.Figure)
+				}
+			}
+			fresh = append(fresh, o)
+		})
 	}
-}
-
-func table(t *testing.T, sc *scenario) {
-	b := best(t, sc, 1)
-	line := fmt.Sprintf("| %s | %s | %.1f/s (%s", sc.id, sc.title, b.goodput(), b.policy.name)
-	if b.policy.pace > 0 {
-		line += fmt.Sprintf(", %.0f/s", b.policy.pace)
-	}
-	line += ") |"
-	us := run(t, sc, ours(), 1)
-	if *quick {
-		tell(t, us)
-		t.Logf("%s: %.1f %% of the best static, %.2f refusals; %s", sc.id, 100*us.goodput()/b.goodput(), us.refusals(), line)
-		return
-	}
-	cell := func(r *result) string {
-		s := fmt.Sprintf(" %.1f %%", 100*r.goodput()/b.goodput())
-		if sc.world.quota != nil {
-			s += fmt.Sprintf(" (%.1f)", r.refusals())
-		}
-		return s + " |"
-	}
-	line += cell(us)
-	for _, limiter := range peers.All() {
-		l := limiter()
-		r := run(t, sc, policy{name: l.Name(), workers: float64(max(l.Limit(), 1)), limiter: l}, 1)
-		line += cell(r)
-	}
-	line += " "
-	for i, at := range sc.shifts {
-		until := sc.length
-		if i+1 < len(sc.shifts) {
-			until = sc.shifts[i+1]
-		}
-		d := recovered(sc, us, at, until)
-		t.Logf("after the shift at %v: within 5 %% of the new optimum after %v, %.0f round trips", at, d, d.Seconds()/sc.trip.Seconds())
-		if i > 0 {
-			line += ", "
-		}
-		line += fmt.Sprintf("%.0f", d.Seconds()/sc.trip.Seconds())
-	}
-	if len(sc.shifts) == 0 {
-		line += "-"
-	}
-	line += " |"
-	tell(t, us)
-	t.Log(line)
-	if *write != "" {
-		f, err := os.OpenFile(*write, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-		if err != nil {
+	if *write {
+		if err := writePage(fresh); err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		fmt.Fprintln(f, line)
 	}
 }
 
-func tell(t *testing.T, r *result) {
-	if !*told {
-		return
+// TestShort is the suite's part in make test.
+func TestShort(t *testing.T) {
+	for _, r := range suite() {
+		if s, ok := r.(shorter); ok {
+			id, _ := r.Name()
+			t.Run(id, s.Short)
+		}
 	}
-	t.Logf("workers by second: %v", r.workers)
-	for i := len(r.decisions) - 1; i >= 0; i-- {
-		d := r.decisions[i]
-		t.Logf("%s %s %.1f -> %.1f %s: %s; %s: %s", d.Time.Format("15:04:05"), d.Knob, d.From, d.To, d.Rule, d.Reason, d.Verdict, d.Measured)
+}
+
+func TestRowsHaveLettersOfTheirOwn(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, r := range suite() {
+		id, title := r.Name()
+		if id == "" || title == "" || seen[id] {
+			t.Errorf("the row %q %q has no letter of its own, or no title", id, title)
+		}
+		seen[id] = true
+	}
+}
+
+func TestThePageIsMadeOfTheFigures(t *testing.T) {
+	o := outcome{ID: "x", Title: "a world", Best: "10/s", Penstock: figure{Share: .98, Least: .97, Extra: "0.5"},
+		Peers: map[string]figure{"Vegas": {Share: .99}}, After: []float64{3, -1}, Probing: .02}
+	o.markAhead()
+	page, err := renderPage([]outcome{o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| x | a world | 10/s | 98.0 % (0.5) | 97.0 % | - | 99.0 % |", "3, - | 2.0 % |", "x (98.0, Vegas 99.0)"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
 	}
 }

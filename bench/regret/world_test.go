@@ -2,6 +2,7 @@ package regret
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"net/http"
 	"sync"
@@ -27,6 +28,10 @@ type world struct {
 	spread float64
 	// random services are exponential instead.
 	random bool
+	// pareto is the shape of services with a Pareto distribution of the same mean instead; 0: not those.
+	pareto float64
+	// newest: the last to come is served first.
+	newest bool
 	// thrash: with n calls inside and k slots, each service takes 1 + thrash*(n-k)/k times as long.
 	thrash float64
 	// room is how many calls may be inside; more are refused with 503. 0: any number.
@@ -161,17 +166,30 @@ func (u *upstream) serve() {
 	slots := u.w.slots(now)
 	for len(u.queue) > 0 && float64(u.busy) < slots {
 		j := u.queue[0]
-		u.queue = u.queue[1:]
-		u.busy++
-		s := u.w.service(now, j.route).Seconds() * (1 + u.w.spread*(2*u.random.Float64()-1))
-		if u.w.random {
-			s = u.w.service(now, j.route).Seconds() * u.random.ExpFloat64()
+		if last := len(u.queue) - 1; u.w.newest {
+			j, u.queue = u.queue[last], u.queue[:last]
+		} else {
+			u.queue = u.queue[1:]
 		}
+		u.busy++
+		s := u.w.service(now, j.route).Seconds() * u.variation()
 		if over := float64(u.inside) - slots; over > 0 {
 			s *= 1 + u.w.thrash*over/slots
 		}
 		time.AfterFunc(time.Duration(s*float64(time.Second)), func() { u.finish(j) })
 	}
+}
+
+// variation is how many times the mean a service lasts.
+func (u *upstream) variation() float64 {
+	switch {
+	case u.w.random:
+		return u.random.ExpFloat64()
+	case u.w.pareto > 0:
+		least := (u.w.pareto - 1) / u.w.pareto
+		return least * math.Pow(1-u.random.Float64(), -1/u.w.pareto)
+	}
+	return 1 + u.w.spread*(2*u.random.Float64()-1)
 }
 
 func (u *upstream) finish(j *job) {

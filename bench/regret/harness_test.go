@@ -17,29 +17,6 @@ import (
 	"penstock/tuner"
 )
 
-// scenario is a world and who calls it.
-type scenario struct {
-	id, title string
-	world     world
-	// callers want one answer after the other; nil: none.
-	callers func(t time.Duration) int
-	// arrivals per second that come whatever happens; nil: none.
-	arrivals func(t time.Duration) float64
-	// routes are drawn with these shares; empty: one route.
-	routes  map[string]float64
-	timeout time.Duration
-	warmup  time.Duration
-	length  time.Duration
-	// shifts are the moments of change, and trip the round trip by which the time after them is told.
-	shifts []time.Duration
-	trip   time.Duration
-	// workers and rates are the grid of fixed settings.
-	workers []int
-	rates   []float64
-	// optimum is the goodput that the world allows at t, where a formula says it; nil: unknown.
-	optimum func(t time.Duration) float64
-}
-
 // policy turns the knobs of one run.
 type policy struct {
 	name    string
@@ -58,7 +35,7 @@ type result struct {
 	seconds float64
 	// tenths are good answers in each tenth of a second, from the start.
 	tenths []int
-	// workers at each second.
+	// workers in each tenth of a second.
 	workers   []int
 	decisions []tuner.Decision
 }
@@ -70,7 +47,7 @@ func (r *result) refusals() float64 { return 100 * float64(r.refused) / float64(
 
 // harness is one run.
 type harness struct {
-	sc      *scenario
+	sc      *workload
 	s       *scheduler.Scheduler
 	born    time.Time
 	routes  map[string]*request.Route
@@ -80,8 +57,8 @@ type harness struct {
 }
 
 // run plays a scenario under a policy.
-func run(t *testing.T, sc *scenario, p policy, seed uint64) *result {
-	res := &result{policy: p, seconds: (sc.length - sc.warmup).Seconds(), tenths: make([]int, int(sc.length/(100*time.Millisecond))+1)}
+func run(t *testing.T, sc *workload, p policy, seed uint64) *result {
+	res := &result{policy: p, seconds: (sc.length - sc.warmup).Seconds(), tenths: make([]int, int(sc.length/(tenth))+1)}
 	synctest.Test(t, func(t *testing.T) {
 		h := &harness{sc: sc, born: time.Now(), res: res, routes: make(map[string]*request.Route)}
 		h.play(p, seed)
@@ -152,14 +129,14 @@ func (h *harness) drive(ctx context.Context, wg *sync.WaitGroup, seed uint64, ea
 	if h.sc.arrivals != nil {
 		wg.Go(func() { h.arrive(ctx, wg, rand.New(rand.NewPCG(seed, 1))) })
 	}
-	for at := time.Duration(0); at < h.sc.length; at += time.Second {
-		if h.sc.callers != nil {
+	for at := time.Duration(0); at < h.sc.length; at += tenth {
+		if h.sc.callers != nil && at%time.Second == 0 {
 			for n := h.sc.callers(at); h.started < n; h.started++ {
 				i := h.started
 				wg.Go(func() { h.call(ctx, i, rand.New(rand.NewPCG(seed, uint64(2+i)))) })
 			}
 		}
-		time.Sleep(time.Second)
+		time.Sleep(tenth)
 		each()
 	}
 }
@@ -168,7 +145,7 @@ func (h *harness) drive(ctx context.Context, wg *sync.WaitGroup, seed uint64, ea
 func (h *harness) call(ctx context.Context, i int, random *rand.Rand) {
 	for ctx.Err() == nil {
 		if i >= h.sc.callers(time.Since(h.born)) { // away for now
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(tenth)
 			continue
 		}
 		if !h.one(ctx, random) {
@@ -182,7 +159,7 @@ func (h *harness) arrive(ctx context.Context, wg *sync.WaitGroup, random *rand.R
 	for ctx.Err() == nil {
 		rate := h.sc.arrivals(time.Since(h.born))
 		if rate <= 0 {
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(tenth)
 			continue
 		}
 		time.Sleep(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
@@ -226,7 +203,7 @@ func (h *harness) count(c observe.Call) {
 		return
 	}
 	if c.Outcome == observe.OutcomeOK {
-		h.res.tenths[int(at/(100*time.Millisecond))]++
+		h.res.tenths[int(at/(tenth))]++
 	}
 	if at < h.sc.warmup {
 		return
