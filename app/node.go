@@ -29,7 +29,7 @@ type nodeOptions struct {
 }
 
 func (a *App) newNode(name string, o nodeOptions) (*node, error) {
-	client, err := upstream.New(o.client, upstream.Metrics{Scope: a.metrics.Upstream(name), OnCall: a.window.OnCall})
+	client, err := upstream.New(o.client, upstream.Metrics{Scope: a.metrics.Upstream(name), OnCall: a.onCall})
 	if err != nil {
 		return nil, err
 	}

@@ -2,10 +2,8 @@ package app
 
 import (
 	"log/slog"
-	"maps"
 	"net"
 	"net/netip"
-	"slices"
 
 	"penstock/cache"
 	"penstock/configs"
@@ -26,11 +24,7 @@ func (a *App) applySettings(c *configs.Config) {
 	}
 	a.tuner.SetMode(mode)
 	a.tuner.SetInterval(c.Tuning.Interval)
-	targets := make([]tuner.Target, 0, len(c.Upstreams))
-	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
-		targets = append(targets, tuner.Target{Upstream: name, Workers: "workers." + name})
-	}
-	a.tuner.SetTargets(targets)
+	a.tuner.SetPlugs(a.plugs(c))
 	a.alerts.SetOn(c.Monitoring.Alerts)
 	a.sampler.Apply(c.Monitoring.SamplingInterval, c.Monitoring.Retention)
 	a.preload.SetMaxItems(c.Preload.MaxItems)

@@ -79,7 +79,7 @@ func (a *App) Stats() Stats {
 				InFlight: st.InFlight, RetryBudget: st.RetryBudget, Connections: st.Connections,
 			},
 		}
-		if i := slices.IndexFunc(status, func(t tuner.Status) bool { return t.Upstream == name }); i >= 0 {
+		if i := slices.IndexFunc(status, func(t tuner.Status) bool { return t.Knob == "workers."+name }); i >= 0 {
 			u.Tuner = &status[i]
 		}
 		s.Upstreams[name] = u

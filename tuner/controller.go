@@ -1,25 +1,8 @@
 package tuner
 
 import (
-	"time"
-
-	"penstock/knob"
 	"penstock/observe"
 )
-
-// Input is what a controller may look at.
-type Input struct {
-	Now time.Time
-	// Spec and Value are the knob's.
-	Spec  knob.Spec
-	Value float64
-	// Calls are the signals of the upstream's calls under Value, never fewer than the loop's
-	// MinSamples.
-	Calls observe.CallSignals
-	// Last is the outcome of the controller's last proposal if that was judged since the last step,
-	// else nil.
-	Last *Outcome
-}
 
 // Outcome is what became of a proposal that was carried out.
 type Outcome struct {

@@ -1,19 +1,17 @@
 // Package tuner finds the values of knobs by measurement, writes down each change with its reason,
 // and judges it afterwards.
 //
-// Three parts, apart so that each is tested alone:
+// The parts, apart so that each is tested alone:
 //
-//   - controllers: pure functions, one a file. They get signals and their own state and give a
-//     [Proposal] and the new state. [Workers] looks at each interval; [Knee] and [Quota] look at the pace
-//     of the calls, for targets that want it and whose calls are given to [Loop.OnCall].
-//   - [Loop]: the clock and the I/O. At each interval it reads the signals of every [Target], asks the
-//     controller, turns the knob, and after the evaluation window has the change judged by [Judge].
-//     A change judged worse is rolled back.
+//   - controllers: pure functions, one a file. They get measurements and their own state and give a
+//     [Proposal] and the new state. A [Rule] looks at each interval; a [Fast] controller sees each call.
+//   - [Plug]: a controller with its knob, where its measurements come from, and how a change of it is judged.
+//   - [Loop]: the clock and the I/O. At each interval it measures for every plug, asks the controller, turns the
+//     knob, and after the evaluation window has the change judged. A change judged worse is rolled back.
 //   - [Ledger]: the bounded list of [Decision] records, in memory. It can be followed, and filled with
 //     what an earlier process left, so that others keep it on disk.
 //
-// Non-goals, for now: controllers of TTL, batch, cache memory and prefetch; quota headers; windows of more than a second;
-// keeping the ledger on disk (app does that). They come with the next steps of the tuner.
+// Non-goals: keeping the ledger and the learned states on disk (app does that).
 //
 // Invariants: a knob stays inside its Spec's bounds and moves at most MaxStep at once; a pinned knob is
 // left alone; nothing is decided on fewer than MinSamples calls, and the window grows until it has them;

@@ -55,6 +55,18 @@ func Judge(from, to float64, before, after *observe.CallSignals) (Verdict, strin
 	return judgeCut(gain, delay, failed, unsure, demand), measured
 }
 
+// judgeWorkers is Judge for a Rule. A small step shows only in many calls, so it asks for more while chance
+// could explain what the step can do; failures that were not there before call an alarm.
+func judgeWorkers(t Trial, before, after observe.CallSignals) Effect {
+	verdict, measured := Judge(t.From, t.To, &before, &after)
+	unsure := noise(&before, &after)
+	return Effect{
+		Verdict: verdict, Measured: measured,
+		More:  unsure > gainShare*math.Abs(t.To/max(t.From, 1)-1),
+		Alarm: badRatio(&after)-badRatio(&before) > 5*worseErrors,
+	}
+}
+
 // noise is about one standard deviation of a ratio of two throughputs, each counted over so many calls
 // whose durations vary by half of their mean. A change below it may be chance.
 func noise(before, after *observe.CallSignals) float64 {

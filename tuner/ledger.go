@@ -27,8 +27,9 @@ type Decision struct {
 	Rev  uint64    `json:"rev"`
 	Time time.Time `json:"time"`
 	Knob string    `json:"knob"`
-	// Upstream is what the knob belongs to, empty if none.
+	// Upstream and Route are what the knob belongs to, empty if none.
 	Upstream string `json:"upstream,omitempty"`
+	Route    string `json:"route,omitempty"`
 	// From and To are in the knob's base unit.
 	From float64 `json:"from"`
 	To   float64 `json:"to"`
@@ -49,6 +50,8 @@ type Decision struct {
 	Verdict  Verdict   `json:"verdict,omitempty"`
 	Measured string    `json:"measured,omitempty"`
 	JudgedAt time.Time `json:"judged_at,omitzero"`
+	// Confidence, 0..1, says how sure it is that the verdict is not chance; 0: not known.
+	Confidence float64 `json:"confidence,omitempty"`
 	// RolledBack: the knob was turned back to From because of the verdict.
 	RolledBack bool `json:"rolled_back,omitempty"`
 	// Repeats counts how often a shadow decision was made again with nothing changed.

@@ -2,9 +2,9 @@ package tuner
 
 import (
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"penstock/knob"
@@ -15,16 +15,11 @@ import (
 const (
 	DefaultInterval   = 5 * time.Second
 	DefaultMinSamples = 30
-	DefaultEvaluation = 10 * time.Second
-	// maxWindow is how far back the loop looks at most. It must lie inside the observe.Window's span.
-	maxWindow = 100 * time.Second
-	// baseWindow is what it looks at when that holds enough samples.
-	baseWindow = 15 * time.Second
-	// goodSamples make the noise small against a step of a tenth; goodWindow is how far back to go for them.
-	goodSamples = 400
-	goodWindow  = time.Minute
 	// longestEvaluation ends the wait for more samples; what is then still unsure is neutral.
 	longestEvaluation = 80 * time.Second
+	// guardWindow is what the guardrails look at, and guardCalls the least calls in it.
+	guardWindow = 15 * time.Second
+	guardCalls  = 10
 )
 
 // Signals is where the loop reads; observe.Window is one.
@@ -34,43 +29,28 @@ type Signals interface {
 	Between(upstream, route string, from, to time.Time) observe.Signals
 }
 
-// Target is a knob that the loop looks after.
-type Target struct {
-	// Upstream is whose signals count.
-	Upstream string
-	// Workers names the knob of its permits, an Int.
-	Workers string
-	// Search has Workers found by Knee from the calls given to OnCall, at their pace, in active mode.
-	// Without it, and in shadow mode, the rule Workers looks at each interval.
-	Search bool
-	// Rate names the knob of its pace, a Float in calls per second with 0 for none; empty: its quota is
-	// not learned.
-	Rate string
-}
-
 // Options sets up a Loop.
 type Options struct {
 	// Mode is the mode to begin with; empty: off.
 	Mode Mode
+	// Modes are the modes of single knobs, by name or by a pattern that ends in ".*"; none allows more
+	// than Mode.
+	Modes map[string]Mode
 	// Interval is the time between looks: default 5 s, at least 100 ms. A shorter one acts sooner and
 	// sees fewer samples each time.
 	Interval time.Duration
-	// Knobs holds the targets' knobs; never nil.
+	// Appetite says how bold to be; zero fields are balanced.
+	Appetite Appetite
+	// Knobs holds the knobs; never nil.
 	Knobs *knob.Registry
-	// Signals is where the loop reads; never nil.
+	// Signals is where the guardrails and the targets read; never nil.
 	Signals Signals
-	// Targets are what the loop looks after; SetTargets changes them.
+	// Plugs are what the loop looks after; SetPlugs changes them.
+	Plugs []Plug
+	// Targets are upstreams whose workers and rate the loop looks after, beside Plugs; SetTargets changes them.
 	Targets []Target
 	// Ledger takes the decisions; nil: one of the default size.
 	Ledger *Ledger
-	// MinSamples is the least number of calls that a decision or a verdict rests on, default 30. The
-	// window grows until it has them.
-	MinSamples int
-	// Evaluation is how long a change is measured before it is judged, default 10 s, and never less than
-	// two times the p95 of a call.
-	Evaluation time.Duration
-	// CoolDown is the least time between two changes of a knob, default the interval.
-	CoolDown time.Duration
 	// Scope takes the tuner's metrics; nil: none.
 	Scope *observe.Scope
 	// Log gets a line for each decision and each verdict; nil: none.
@@ -81,18 +61,8 @@ func (o *Options) ensureDefaults() {
 	if o.Mode == "" {
 		o.Mode = ModeOff
 	}
-	if o.Interval == 0 {
-		o.Interval = DefaultInterval
-	}
-	o.Interval = max(o.Interval, 100*time.Millisecond)
 	if o.Ledger == nil {
 		o.Ledger = NewLedger(0)
-	}
-	if o.MinSamples <= 0 {
-		o.MinSamples = DefaultMinSamples
-	}
-	if o.Evaluation <= 0 {
-		o.Evaluation = DefaultEvaluation
 	}
 	if o.Scope == nil {
 		o.Scope = observe.Discard()
@@ -100,6 +70,13 @@ func (o *Options) ensureDefaults() {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+}
+
+func intervalOf(d time.Duration) time.Duration {
+	if d == 0 {
+		d = DefaultInterval
+	}
+	return max(d, 100*time.Millisecond)
 }
 
 // Loop is the tuner at work. Knobs are turned while it holds its lock: a subscriber of the registry may
@@ -110,14 +87,26 @@ type Loop struct {
 
 	mu       sync.Mutex // guards what follows; held for a whole tick, which never waits
 	mode     Mode
-	frozen   bool
+	modes    map[string]Mode
+	switches Switches
 	interval time.Duration
-	targets  []*target
+	appetite Appetite
+	plugs    []*plugged
+	targets  []Target
+	couples  map[string]*couple
 
-	searches  atomic.Pointer[map[string]*search] // by upstream; nil while not active
-	lifecycle sync.Mutex                         // guards what follows; taken before mu
+	gate sync.RWMutex // guards what follows; held for reading while a Fast controller works; taken after mu
+	fast map[string][]quick
+
+	lifecycle sync.Mutex // guards what follows; taken before mu
 	stop      chan struct{}
 	stopped   chan struct{}
+}
+
+// quick is a Fast controller that may see calls now.
+type quick struct {
+	Fast
+	hand Hand
 }
 
 // New returns a Loop that does nothing until Start.
@@ -125,8 +114,11 @@ func New(o Options) *Loop {
 	o.ensureDefaults()
 	o.Scope.Help("penstock_tuner_decisions_total", "Decisions of the tuner.")
 	o.Scope.Help("penstock_tuner_verdicts_total", "Verdicts on the tuner's decisions after their evaluation.")
-	l := &Loop{o: o, mode: o.Mode, interval: o.Interval, changed: make(chan struct{}, 1)}
-	l.SetTargets(o.Targets)
+	l := &Loop{
+		o: o, mode: o.Mode, modes: maps.Clone(o.Modes), interval: intervalOf(o.Interval), appetite: o.Appetite.withDefaults(),
+		changed: make(chan struct{}, 1), couples: make(map[string]*couple), targets: o.Targets,
+	}
+	l.SetPlugs(o.Plugs)
 	return l
 }
 
@@ -169,80 +161,67 @@ func (l *Loop) run(stop <-chan struct{}, stopped chan<- struct{}) {
 	}
 }
 
-// Tick looks at every target once, as the loop does at each interval.
-func (l *Loop) Tick() {
+// Tick looks at every knob once, as the loop does at each interval.
+func (l *Loop) Tick() { l.tick(time.Now()) }
+
+func (l *Loop) tick(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.mode == ModeOff || l.frozen {
+	if l.switches.Frozen {
 		return
 	}
-	now := time.Now()
-	for _, t := range l.targets {
-		l.look(t, now)
+	l.guard(now)
+	for _, p := range l.plugs {
+		l.look(p, now)
 	}
 }
 
-// OnCall takes a finished upstream call; it is an observe.CallFunc. In active mode it may turn the
-// knobs of targets that want a search.
-func (l *Loop) OnCall(c observe.Call) {
-	if searches := l.searches.Load(); searches != nil {
-		if s := (*searches)[c.Upstream]; s != nil {
-			s.onCall(c, time.Now())
+// guard finds out which upstreams are over a guardrail.
+func (l *Loop) guard(now time.Time) {
+	over := make(map[string]bool)
+	for _, p := range l.plugs {
+		name := p.Upstream
+		if name == "" {
+			continue
 		}
+		bad, known := over[name]
+		if !known {
+			c := l.o.Signals.Between(name, "", now.Add(-guardWindow), now).Calls
+			limit := l.appetite.LatencyLimit
+			bad = c.Outcomes.Total() >= guardCalls && (limit > 0 && c.P95 > limit ||
+				l.appetite.ErrorLimitRatio > 0 && c.Outcomes.FailedRatio() > l.appetite.ErrorLimitRatio)
+			over[name] = bad
+		}
+		p.guarded.Store(bad)
 	}
 }
 
-// publish has OnCall see the searches, or none unless the tuner is active. The caller holds mu.
+// OnCall takes a finished upstream call; it is an observe.CallFunc. It may turn the knobs of Fast
+// controllers.
+func (l *Loop) OnCall(c observe.Call) { l.onCall(c, time.Now()) }
+
+func (l *Loop) onCall(c observe.Call, now time.Time) {
+	l.gate.RLock()
+	defer l.gate.RUnlock()
+	for _, q := range l.fast[c.Upstream] {
+		q.OnCall(c, now, q.hand)
+	}
+}
+
+func (l *Loop) hand(p *plugged) Hand { return Hand{loop: l, p: p, Mode: p.mode, Appetite: l.appetite} }
+
+// publish has OnCall reach the Fast controllers that may see calls. When it returns none other works any
+// more. The caller holds mu.
 func (l *Loop) publish() {
-	if l.mode != ModeActive || l.frozen {
-		l.searches.Store(nil)
-		return
-	}
-	m := make(map[string]*search)
-	for _, t := range l.targets {
-		if t.search != nil {
-			m[t.Upstream] = t.search
+	m := make(map[string][]quick)
+	for _, p := range l.plugs {
+		if p.Fast != nil && p.mode != ModeOff && !l.switches.Frozen {
+			m[p.Upstream] = append(m[p.Upstream], quick{p.Fast, l.hand(p)})
 		}
 	}
-	l.searches.Store(&m)
-}
-
-// Mode returns the mode.
-func (l *Loop) Mode() Mode {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.mode
-}
-
-// SetMode switches the mode while the loop runs. Values already tuned stay; a change that still waits
-// for its verdict gets none unless the mode stays active.
-func (l *Loop) SetMode(m Mode) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if m == l.mode {
-		return
-	}
-	l.mode = m
-	for _, t := range l.targets {
-		l.abandon(t, "not judged: the tuning mode was switched to "+string(m))
-	}
-	l.publish()
-}
-
-// SetFrozen stops, or lets go on, all tuning at once. What waits for its verdict is judged after the
-// thaw.
-func (l *Loop) SetFrozen(frozen bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.frozen = frozen
-	l.publish()
-}
-
-// Frozen reports whether the tuner is frozen.
-func (l *Loop) Frozen() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.frozen
+	l.gate.Lock()
+	l.fast = m
+	l.gate.Unlock()
 }
 
 // Interval returns the time between looks.
@@ -254,11 +233,8 @@ func (l *Loop) Interval() time.Duration {
 
 // SetInterval changes the time between looks while the loop runs; 0 is the default.
 func (l *Loop) SetInterval(d time.Duration) {
-	if d == 0 {
-		d = DefaultInterval
-	}
 	l.mu.Lock()
-	l.interval = max(d, 100*time.Millisecond)
+	l.interval = intervalOf(d)
 	l.mu.Unlock()
 	select {
 	case l.changed <- struct{}{}:
@@ -266,29 +242,59 @@ func (l *Loop) SetInterval(d time.Duration) {
 	}
 }
 
-// SetTargets replaces the targets. What was learned about those that stay is kept.
-func (l *Loop) SetTargets(targets []Target) {
+// SetAppetite changes how bold the controllers are; zero fields are balanced.
+func (l *Loop) SetAppetite(a Appetite) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var next []*target
-	for _, want := range targets {
-		i := slices.IndexFunc(l.targets, func(t *target) bool { return t.Target == want })
-		if i >= 0 {
-			next = append(next, l.targets[i])
-			l.targets = slices.Delete(l.targets, i, i+1)
-		} else {
-			t := &target{Target: want, since: time.Now()}
-			if want.Search || want.Rate != "" {
-				t.search = &search{o: &l.o, target: want}
-			}
-			next = append(next, t)
-		}
-	}
-	for _, gone := range l.targets {
-		l.abandon(gone, "not judged: the upstream was removed")
-	}
-	l.targets = next
+	l.appetite = a.withDefaults()
 	l.publish()
+}
+
+// SetPlugs replaces what the loop looks after, beside the targets. A plug of a knob that stays keeps the
+// controllers that it has, with all that they learned, if its kind, upstream and route stay.
+func (l *Loop) SetPlugs(plugs []Plug) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var next []*plugged
+	for _, want := range slices.Concat(l.targetPlugs(), plugs) {
+		i := slices.IndexFunc(l.plugs, func(p *plugged) bool { return p.same(&want) })
+		if i >= 0 {
+			p := l.plugs[i]
+			p.Couple, p.Safer = want.Couple, want.Safer
+			p.couple = l.coupleOf(want.Couple)
+			next = append(next, p)
+			l.plugs = slices.Delete(l.plugs, i, i+1)
+			continue
+		}
+		p := &plugged{Plug: want, since: time.Now(), couple: l.coupleOf(want.Couple)}
+		if want.Slow != nil {
+			p.times = want.Slow.times()
+		}
+		next = append(next, p)
+	}
+	for _, gone := range l.plugs {
+		l.abandon(gone, "not judged: the knob was removed")
+		gone.couple.release(gone.Knob)
+	}
+	l.plugs = next
+	l.remode()
+}
+
+func (p *plugged) same(want *Plug) bool {
+	return p.Knob == want.Knob && p.Kind == want.Kind && p.Upstream == want.Upstream && p.Route == want.Route &&
+		(p.Slow == nil) == (want.Slow == nil) && (p.Fast == nil) == (want.Fast == nil)
+}
+
+func (l *Loop) coupleOf(name string) *couple {
+	if name == "" {
+		return nil
+	}
+	c, ok := l.couples[name]
+	if !ok {
+		c = new(couple)
+		l.couples[name] = c
+	}
+	return c
 }
 
 // Record writes an operator's change, such as a pin, into the ledger and returns its id.
@@ -299,30 +305,3 @@ func (l *Loop) Decisions(f Filter) []Decision { return l.o.Ledger.Decisions(f) }
 
 // Decision returns one decision by id.
 func (l *Loop) Decision(id string) (Decision, bool) { return l.o.Ledger.Decision(id) }
-
-// Status is where one target stands.
-type Status struct {
-	Upstream string  `json:"upstream"`
-	Knob     string  `json:"knob"`
-	Value    float64 `json:"value"`
-	// Rule and Reason say why the tuner did what it did at its last look, also when that was nothing.
-	Rule   string `json:"rule"`
-	Reason string `json:"reason"`
-	// Judging is the id of the decision that waits for its verdict.
-	Judging string `json:"judging,omitempty"`
-}
-
-// Status tells where each target stands.
-func (l *Loop) Status() []Status {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	out := make([]Status, 0, len(l.targets))
-	for _, t := range l.targets {
-		s := Status{Upstream: t.Upstream, Knob: t.Workers, Value: t.value, Rule: t.rule, Reason: t.reason}
-		if t.pending != nil {
-			s.Judging = t.pending.id
-		}
-		out = append(out, s)
-	}
-	return out
-}

@@ -291,7 +291,7 @@ func TestAtLowTrafficTheWindowGrowsUntilItHasEnough(t *testing.T) {
 
 func TestGrowthIntoFailuresIsRolledBackAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, 60, 100*time.Millisecond, Options{Mode: ModeActive, Evaluation: 10 * time.Minute})
+		r := newRig(t, 60, 100*time.Millisecond, Options{Mode: ModeActive, Appetite: Appetite{Evaluation: 10 * time.Minute}})
 		stop := r.callers(90)
 		defer stop()
 		for len(r.loop.Decisions(Filter{})) == 0 {

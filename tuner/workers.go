@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"penstock/observe"
 )
 
 // What the rule for workers goes by. Ratios are 0..1.
@@ -66,9 +68,9 @@ type WorkersState struct {
 //
 // A latency step at the same number of calls in flight changes nothing: by Little's law the throughput
 // fell with it, so it is the upstream that became slower, and fewer permits would only make it worse.
-func Workers(in Input, s WorkersState) (Proposal, WorkersState) {
+func Workers(in In[observe.CallSignals], s WorkersState) (Proposal, WorkersState) {
 	s = s.learn(in)
-	c := &in.Calls
+	c := &in.Seen
 	hold := func(rule, format string, args ...any) (Proposal, WorkersState) {
 		return Proposal{To: in.Value, Rule: rule, Reason: fmt.Sprintf(format, args...)}, s
 	}
@@ -103,8 +105,8 @@ func Workers(in Input, s WorkersState) (Proposal, WorkersState) {
 }
 
 // learn takes in the verdict on the last proposal and the latency baseline.
-func (s WorkersState) learn(in Input) WorkersState {
-	if m := in.Calls.Mean; s.Baseline == 0 || m < s.Baseline {
+func (s WorkersState) learn(in In[observe.CallSignals]) WorkersState {
+	if m := in.Seen.Mean; s.Baseline == 0 || m < s.Baseline {
 		s.Baseline = m
 	} else {
 		s.Baseline += time.Duration(baselineRise * float64(m-s.Baseline))
@@ -139,24 +141,24 @@ func (s WorkersState) learn(in Input) WorkersState {
 
 func nextWait(d time.Duration) time.Duration { return min(max(2*d, firstRetry), lastRetry) }
 
-func (s WorkersState) cut(in Input) (Proposal, WorkersState) {
-	to := math.Floor(in.Value * (1 - min(in.Calls.Outcomes.OverloadRatio(), maxCut)))
+func (s WorkersState) cut(in In[observe.CallSignals]) (Proposal, WorkersState) {
+	to := math.Floor(in.Value * (1 - min(in.Seen.Outcomes.OverloadRatio(), maxCut)))
 	if s.LastGood > 0 {
 		to = min(to, s.LastGood)
 	}
 	s.Settled = true
 	s.UpWait = max(s.UpWait, firstRetry)
 	s.UpAt = in.Now.Add(s.UpWait)
-	o := &in.Calls.Outcomes
+	o := &in.Seen.Outcomes
 	return Proposal{
 		To: bounded(in, to), Rule: ruleOverload,
 		Reason: fmt.Sprintf("%.0f %% of %d calls ended in overload or a timeout with %.1f of %.0f workers busy",
-			100*o.OverloadRatio(), o.Total(), in.Calls.MeanInFlight, in.Value),
+			100*o.OverloadRatio(), o.Total(), in.Seen.MeanInFlight, in.Value),
 		Expected: "fewer failed calls and no less goodput",
 	}, s
 }
 
-func (s WorkersState) grow(in Input) (Proposal, WorkersState) {
+func (s WorkersState) grow(in In[observe.CallSignals]) (Proposal, WorkersState) {
 	step := steadyStep
 	if !s.Settled {
 		step = slowStart
@@ -164,24 +166,24 @@ func (s WorkersState) grow(in Input) (Proposal, WorkersState) {
 	to := bounded(in, in.Value+max(1, math.Floor(step*in.Value)))
 	return Proposal{
 		To: to, Rule: "grow",
-		Reason: fmt.Sprintf("all %.0f workers are busy (%.1f in flight) and %.1f/s pass", in.Value, in.Calls.MeanInFlight, in.Calls.Goodput),
+		Reason: fmt.Sprintf("all %.0f workers are busy (%.1f in flight) and %.1f/s pass", in.Value, in.Seen.MeanInFlight, in.Seen.Goodput),
 		Expected: fmt.Sprintf("up to %.0f %% more throughput at the latency of now (%s)",
-			100*(to/in.Value-1), in.Calls.Mean.Round(time.Millisecond)),
+			100*(to/in.Value-1), in.Seen.Mean.Round(time.Millisecond)),
 	}, s
 }
 
-func (s WorkersState) shrink(in Input) (Proposal, WorkersState) {
+func (s WorkersState) shrink(in In[observe.CallSignals]) (Proposal, WorkersState) {
 	to := bounded(in, in.Value-max(1, math.Floor(probeDown*in.Value)))
 	return Proposal{
 		To: to, Rule: "queueing",
 		Reason: fmt.Sprintf("a call takes %s and could take %s, and more workers did not help: calls wait inside the upstream",
-			in.Calls.Mean.Round(time.Millisecond), s.Baseline.Round(time.Millisecond)),
+			in.Seen.Mean.Round(time.Millisecond), s.Baseline.Round(time.Millisecond)),
 		Expected: "the same throughput at less latency",
 	}, s
 }
 
 // bounded keeps a value inside the knob's bounds and step.
-func bounded(in Input, v float64) float64 {
+func bounded(in In[observe.CallSignals], v float64) float64 {
 	if step := in.Spec.MaxStep; step > 0 {
 		v = min(max(v, in.Value-step), in.Value+step)
 	}

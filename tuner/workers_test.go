@@ -65,7 +65,7 @@ func simulate(steps int, start float64, spec knob.Spec, at func(step int) world)
 	for step := range steps {
 		now = now.Add(10 * time.Second)
 		before := at(step).signals(value)
-		in := Input{Now: now, Spec: spec, Value: value, Calls: before, Last: last}
+		in := In[observe.CallSignals]{Now: now, Spec: spec, Value: value, Seen: before, Last: last}
 		var p Proposal
 		p, state = Workers(in, state)
 		last = nil
@@ -166,7 +166,7 @@ func TestWorkersStaysInsideBoundsAndStepWhateverItSees(t *testing.T) {
 		}
 		c.Count = c.Outcomes.Total()
 		var p Proposal
-		p, state = Workers(Input{Now: now, Spec: spec, Value: value, Calls: c, Last: last}, state)
+		p, state = Workers(In[observe.CallSignals]{Now: now, Spec: spec, Value: value, Seen: c, Last: last}, state)
 		if err := spec.Check(p.To); err != nil || math.Abs(p.To-value) > spec.MaxStep {
 			t.Fatalf("from %v to %v by %s: %v", value, p.To, p.Rule, err)
 		}
