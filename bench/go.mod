@@ -4,6 +4,8 @@ go 1.26.0
 
 require (
 	github.com/failsafe-go/failsafe-go v0.9.8
+	github.com/go-chi/chi/v5 v5.5.0
+	github.com/maypok86/otter/v2 v2.4.0
 	go.uber.org/goleak v1.3.0
 	k8s.io/apiserver v0.34.1
 	penstock v0.0.0
