@@ -23,7 +23,9 @@ func (a *App) applySettings(c *configs.Config) {
 		a.log.Error("the tuning mode was not understood", "error", err) // configs checked it
 	}
 	a.tuner.SetMode(mode)
+	a.tuner.SetModes(modesOf(c.Tuning))
 	a.tuner.SetInterval(c.Tuning.Interval)
+	a.tuner.SetAppetite(appetiteOf(c.Tuning))
 	a.tuner.SetPlugs(a.plugs(c))
 	a.alerts.SetOn(c.Monitoring.Alerts)
 	a.sampler.Apply(c.Monitoring.SamplingInterval, c.Monitoring.Retention)

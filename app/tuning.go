@@ -31,3 +31,27 @@ func (a *App) onCall(c observe.Call) {
 	a.window.OnCall(c)
 	a.tuner.OnCall(c)
 }
+
+// appetiteOf is how bold a configuration wants the tuner.
+func appetiteOf(t configs.Tuning) tuner.Appetite {
+	if t.ProbeRatio == 0 {
+		t.ProbeRatio = -1 // none at all; the tuner's own zero is its default
+	}
+	if t.CoolDown == 0 {
+		t.CoolDown = -1
+	}
+	return tuner.Appetite{
+		StepRatio: t.StepRatio, ProbeRatio: t.ProbeRatio, StaleRatio: t.StaleRatio,
+		LatencyRiseRatio: t.LatencyRiseRatio, ErrorRiseRatio: t.ErrorRiseRatio,
+		LatencyLimit: t.LatencyLimit, ErrorLimitRatio: t.ErrorLimitRatio,
+		CoolDown: t.CoolDown, Evaluation: t.Evaluation, MinSamples: t.MinSamples,
+	}
+}
+
+func modesOf(t configs.Tuning) map[string]tuner.Mode {
+	modes := make(map[string]tuner.Mode, len(t.Modes))
+	for name, m := range t.Modes {
+		modes[name] = tuner.Mode(m) // configs checked it
+	}
+	return modes
+}

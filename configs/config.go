@@ -133,12 +133,6 @@ type Preload struct {
 	Threshold float64 `koanf:"threshold" min:"0" max:"1" doc:"The least probability at which a key is fetched ahead; lower fetches more and wastes more, higher only sure things."`
 }
 
-// Tuning is the tuner.
-type Tuning struct {
-	Mode     string        `koanf:"mode" enum:"off,shadow,active" doc:"active turns knobs, shadow only records what it would do, off does neither."`
-	Interval time.Duration `koanf:"interval" min:"100ms" max:"1h" doc:"How often the tuner looks; more often follows changes faster, less often sees less noise."`
-}
-
 // Streaming is the pipeline of batches and streams.
 type Streaming struct {
 	ChunkSize      int `koanf:"chunk_size" min:"1" max:"100000" doc:"How many items make a chunk; more lets upstream batches fill, fewer bound memory."`

@@ -87,11 +87,12 @@ func envKeys(s *spec, segments []string, known map[string]any) ([]string, bool) 
 			known = section(known, f.name)
 		case kindMap:
 			key := mapKey(s, segments[i:], known)
+			dotted := s.dotted()
 			keys, s = append(keys, key), s.elem
 			known = section(known, key)
 			if len(segments) > i+1 && s.leaf() {
 				// The rest of a dotted name has been taken by mapKey.
-				return keys, root().field("knobs").elem == s
+				return keys, dotted
 			}
 		default:
 			return nil, false
@@ -104,7 +105,7 @@ func envKeys(s *spec, segments []string, known map[string]any) ([]string, bool) 
 // mapKey is the key of a map that the first segment means.
 func mapKey(s *spec, segments []string, known map[string]any) string {
 	seg := segments[0]
-	if s.keys == "knob" {
+	if s.dotted() {
 		seg = strings.Join(segments, ".")
 	}
 	for _, name := range slices.Sorted(maps.Keys(known)) {

@@ -33,7 +33,7 @@ type spec struct {
 	min, max *bound
 	enum     []string
 	format   string // url, address, header, regexp, keyhash, scalar
-	keys     string // for maps, what a key is: name, tenant, header, param, knob, any
+	keys     string // for maps, what a key is: name, tenant, header, param, knob, knobs (a pattern), any
 	inherit  string // where the value comes from when it is not set
 	required bool
 	secret   bool
@@ -80,6 +80,9 @@ func newSpec(t reflect.Type, tag reflect.StructTag) *spec {
 		s.elem.restart = s.restart
 		if s.keys == "knob" {
 			s.elem.format = "scalar"
+		}
+		if s.kind == kindMap {
+			s.elem.enum, s.enum = s.enum, nil
 		}
 	}
 	s.min, s.max = s.bound(tag.Get("min")), s.bound(tag.Get("max"))
@@ -165,6 +168,9 @@ func (s *spec) fieldNames() []string {
 	}
 	return names
 }
+
+// dotted reports whether the keys of a map hold dots.
+func (s *spec) dotted() bool { return s.keys == "knob" || s.keys == "knobs" }
 
 // leaf reports whether the value is written whole, not key by key.
 func (s *spec) leaf() bool { return s.kind != kindStruct && s.kind != kindMap }

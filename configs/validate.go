@@ -80,6 +80,8 @@ func (c *checks) mapKey(s *spec, key, path string) {
 		c.fault(path, "%q is not a usable name: take a-z, 0-9, _ and -, beginning with a letter or digit, at most 63", key)
 	case s.keys == "tenant" && CheckTenantName(key) != nil:
 		c.fault(path, "%s", CheckTenantName(key))
+	case s.keys == "knobs" && (key == "" || strings.ContainsRune(strings.TrimSuffix(key, ".*"), '*') && key != "*"):
+		c.fault(path, "%q is neither a knob nor a pattern: a * may only stand at the end, after a dot, as in cache.ttl.*", key)
 	case s.keys == "header" && !headerPattern.MatchString(key):
 		c.fault(path, "%q is not a header name", key)
 	case s.keys == "header" && framingHeader(key):
@@ -269,6 +271,9 @@ func (c *checks) sections(cfg *Config) {
 		c.fault("admin.token", "has env and file; keep one")
 	}
 	c.envName("admin.token.env", t.Env)
+	if l := cfg.Tuning.LatencyLimit; l > 0 && l < time.Millisecond {
+		c.fault("tuning.latency_limit", "must be at least 1ms, or 0s for none, not %s", l)
+	}
 	for name, value := range cfg.Knobs {
 		if value == "" {
 			c.fault("knobs."+name, "has no value; write one or remove the line")
