@@ -1,9 +1,8 @@
 // Package engine says what Penstock asks of the thing that keeps what must outlive the process, or
 // what nodes must share: a few small interfaces, and an implementation in memory.
 //
-//   - [KV]: values by key, each with a revision, watchable; for pins and learned values.
+//   - [KV]: values by key, each with a revision, watchable; for pins, learned values and jobs.
 //   - [Log]: an append-only list of records with a retention; for the decision ledger.
-//   - [Queue]: tasks by class, each given to one taker at a time until it is done; for jobs.
 //   - [Blobs]: values of any size; for the results of jobs.
 //   - [Engine]: opens them by name, and says how it is ([Status]).
 //   - [Memory]: all of it in memory; for runs that keep nothing and for tests. The durable one is

@@ -20,7 +20,7 @@ var (
 	ErrUnavailable = errors.New("engine: not available")
 	// ErrTooLarge: the value is over [MaxValueBytes].
 	ErrTooLarge = errors.New("engine: the value is too large")
-	// ErrFull: the bucket, queue or store has met its bound.
+	// ErrFull: the bucket or store has met its bound.
 	ErrFull = errors.New("engine: full")
 )
 
@@ -35,7 +35,6 @@ const (
 type Engine interface {
 	KV(ctx context.Context, o KVOptions) (KV, error)
 	Log(ctx context.Context, o LogOptions) (Log, error)
-	Queue(ctx context.Context, o QueueOptions) (Queue, error)
 	Blobs(ctx context.Context, o BlobOptions) (Blobs, error)
 	// Status tells how the engine is, at once and without asking it.
 	Status() Status

@@ -16,7 +16,6 @@ type Memory struct {
 	mu     sync.Mutex // guards what follows
 	kvs    map[string]*memoryKV
 	logs   map[string]*memoryLog
-	queues map[string]*memoryQueue
 	blobs  map[string]*memoryBlobs
 	closed chan struct{}
 }
@@ -25,7 +24,7 @@ type Memory struct {
 func NewMemory() *Memory {
 	return &Memory{
 		kvs: make(map[string]*memoryKV), logs: make(map[string]*memoryLog),
-		queues: make(map[string]*memoryQueue), blobs: make(map[string]*memoryBlobs), closed: make(chan struct{}),
+		blobs: make(map[string]*memoryBlobs), closed: make(chan struct{}),
 	}
 }
 

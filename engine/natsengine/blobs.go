@@ -71,3 +71,14 @@ func (b *blobs) Delete(ctx context.Context, key string) error {
 	}
 	return err
 }
+
+// namedFull names the failure that a bound makes.
+func namedFull(err error) error {
+	if e, ok := errors.AsType[*jetstream.APIError](err); ok && e.ErrorCode == codeStreamStoreFailed {
+		return fmt.Errorf("%w: %w", engine.ErrFull, err)
+	}
+	return err
+}
+
+// codeStreamStoreFailed is the server's JSStreamStoreFailedF: with DiscardNew, that a bound was met.
+const codeStreamStoreFailed = 10077
