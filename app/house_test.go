@@ -29,6 +29,7 @@ var law = map[string][]string{
 	"api":       {"request", "knob"},
 	"web":       {},
 	"engine":    {},
+	"jobs":      {"request", "knob", "observe", "engine"},
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",

@@ -1,0 +1,62 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"penstock/request"
+)
+
+const (
+	// sweepInterval is how often old jobs are looked for.
+	sweepInterval = time.Minute
+	// sweepBatch bounds what one look deletes.
+	sweepBatch = 5000
+)
+
+// sweep deletes what is kept long enough, ends what waited too long and takes over what nobody runs,
+// until ctx ends.
+func (s *Service) sweep(ctx context.Context) {
+	ticker := time.NewTicker(sweepInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		if s.ready() {
+			s.adopt(ctx)
+			s.tidy(ctx, time.Now())
+		}
+	}
+}
+
+func (s *Service) tidy(ctx context.Context, now time.Time) {
+	settings := s.settings.Load()
+	ended, late := s.index.old(now.Add(-settings.Retention), now.Add(-settings.MaxWait), sweepBatch)
+	for _, id := range ended {
+		if err := s.store.delete(ctx, id); err != nil {
+			s.o.Log.Warn("jobs: an old job could not be deleted", "job", id, "error", err)
+			return // the engine is away; the others wait for the next look
+		}
+	}
+	for _, id := range late {
+		j, err := s.store.change(ctx, id, func(j *Job) error {
+			if j.State != Queued {
+				return ErrEnded
+			}
+			if j.Fault == nil {
+				j.Fault = &Fault{request.ProblemReducedCapacity, "it never had its turn"}
+			}
+			j.end(Dead, now)
+			return nil
+		})
+		if err == nil {
+			s.ended(j)
+		} else if !errors.Is(err, ErrEnded) && !errors.Is(err, ErrNotFound) {
+			return
+		}
+	}
+}
