@@ -92,6 +92,7 @@ type AdminOptions struct {
 	PinsChanged func()
 	Cache       Cache
 	Decisions   Decisions
+	Tuning      Tuning
 	// Limits, Preload and Alerts are answered as JSON.
 	Limits, Preload, Alerts func() any
 	// Metrics writes the Prometheus text format.
@@ -179,6 +180,7 @@ func (a *admin) mountAPI(m chi.Router) {
 	m.Get("/decisions", a.serveDecisions)
 	m.Get("/decisions/stream", a.serveDecisionStream)
 	m.Get("/decisions/{id}", a.serveDecision)
+	a.mountTuning(m)
 	m.Get("/limits", a.serveAny(a.o.Limits))
 	m.Get("/preload", a.serveAny(a.o.Preload))
 	m.Get("/alerts", a.serveAny(a.o.Alerts))

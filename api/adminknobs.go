@@ -157,11 +157,13 @@ type pinBody struct {
 	Until *time.Time      `json:"until"`
 	For   *string         `json:"for"`
 	Note  string          `json:"note"`
+	// Author says who pins; empty: "api".
+	Author string `json:"author"`
 }
 
 func (b pinBody) pin(s knob.Spec) (knob.Pin, error) {
-	p := knob.Pin{Note: b.Note, Author: "api"}
-	var faults []request.FieldError
+	p := knob.Pin{Note: b.Note, Author: b.Author}
+	faults := signed(&p.Author, b.Note)
 	var err error
 	if p.Value, err = b.value(s); err != nil {
 		faults = append(faults, request.FieldError{Pointer: "/value", Detail: err.Error()})
@@ -178,15 +180,7 @@ func (b pinBody) pin(s knob.Spec) (knob.Pin, error) {
 		}
 		p.Until = time.Now().Add(d)
 	}
-	if len(b.Note) > 1000 {
-		faults = append(faults, request.FieldError{Pointer: "/note", Detail: "note is over 1000 bytes"})
-	}
-	if len(faults) > 0 {
-		e, _ := faultsError(faults).(*request.Error)
-		e.Problem = request.ProblemUnprocessable
-		return p, e
-	}
-	return p, nil
+	return p, unprocessable(faults)
 }
 
 // value takes a number, a string as the knob's values are written, or a bool.

@@ -25,6 +25,7 @@ func contractCases(t *testing.T) []contractCase {
 	all = append(all, knobCases(t)...)
 	all = append(all, adminCases(t)...)
 	all = append(all, streamCases(t)...)
+	all = append(all, tuningCases(t)...)
 	all = append(all, tenantCases(t)...)
 	return append(all, guardCases(t)...)
 }

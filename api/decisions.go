@@ -106,8 +106,12 @@ func (a *admin) serveDecision(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	a.fail(w, r, exchangeOf(r), &request.Error{Problem: request.ProblemNotFound,
-		Detail: fmt.Sprintf("there is no decision %.100q, or it is no longer kept; GET /admin/v1/decisions lists them", id)})
+	a.fail(w, r, exchangeOf(r), noDecision(id))
+}
+
+func noDecision(id string) error {
+	return &request.Error{Problem: request.ProblemNotFound,
+		Detail: fmt.Sprintf("there is no decision %.100q, or it is no longer kept; GET /admin/v1/decisions lists them", id)}
 }
 
 // serveDecisionStream sends each decision when it is made and again when it is judged, as server-sent

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -222,6 +223,7 @@ func newAdminHandler(t testing.TB, change ...func(*AdminOptions)) http.Handler {
 		Knobs:     newKnobs(t),
 		Cache:     &fakeCache{},
 		Decisions: &fakeDecisions{},
+		Tuning:    fakeTuning{},
 		Metrics:   func(w io.Writer) { _, _ = io.WriteString(w, "penstock_up 1\n") },
 		Page: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -238,4 +240,28 @@ func newAdminHandler(t testing.TB, change ...func(*AdminOptions)) http.Handler {
 		t.Fatal(err)
 	}
 	return h
+}
+
+// fakeTuning knows one decision, 1, and one knob, workers.movies.
+type fakeTuning struct{}
+
+func (fakeTuning) View() any {
+	return map[string]any{"mode": "active", "frozen": false, "switches": map[string]any{}, "modes": map[string]any{},
+		"knobs": []map[string]any{{"knob": "workers.movies", "mode": "active", "value": 8, "rule": "settled", "reason": "all is well"}}}
+}
+
+func (fakeTuning) Change(c TuningChange) error {
+	for name := range c.Modes {
+		if name != "workers.movies" {
+			return errors.New("no knob is named " + name)
+		}
+	}
+	return nil
+}
+
+func (fakeTuning) RollBack(id, author, note string) (any, bool, error) {
+	if note == "late" {
+		return nil, true, errors.New("the knob has moved on")
+	}
+	return map[string]any{"id": id, "author": author}, id == "1", nil
 }

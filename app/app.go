@@ -144,7 +144,7 @@ func (a *App) build(l *configs.Loaded) error {
 	})
 	commit()
 	if a.keeper != nil {
-		a.keeper.load(l.Config.Tuning.Mode == string(tuner.ModeActive))
+		a.keeper.load(a.tuner)
 	}
 	a.reloads.tried = l.Fingerprint
 	a.knobs.Subscribe(a.onKnobChange)

@@ -71,6 +71,15 @@ func (l sickLog) Append(ctx context.Context, data []byte) (uint64, error) {
 	return l.Log.Append(ctx, data)
 }
 
+// idleTuner is a tuner that has learned nothing.
+type idleTuner struct{}
+
+func (idleTuner) States() (map[string]tuner.Saved, error) { return nil, nil }
+func (idleTuner) Restore(map[string]tuner.Saved) error    { return nil }
+func (idleTuner) Switches() tuner.Switches                { return tuner.Switches{} }
+func (idleTuner) SetSwitches(tuner.Switches)              {}
+func (idleTuner) Mode() tuner.Mode                        { return tuner.ModeActive }
+
 // kept is a running keeper in a bubble.
 type kept struct {
 	*keeper
@@ -96,7 +105,7 @@ func startKeeper(t *testing.T, size int) *kept {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.load(true)
+	h.load(idleTuner{})
 	h.start()
 	h.stop = h.keeper.stop
 	synctest.Wait()

@@ -61,8 +61,12 @@ type keeper struct {
 	o       keeperOptions
 	pins    savedTable[pinRecord]
 	tuned   savedTable[tunedRecord]
-	journal engine.Log
-	saved   uint64 // the last change of the ledger that is in the journal
+	learned savedTable[tuner.Saved]
+	// switches are the orders of operators to the tuner.
+	switches savedTable[tuner.Switches]
+	tuner    tunerState // nil until restoreTuner
+	journal  engine.Log
+	saved    uint64 // the last change of the ledger that is in the journal
 
 	wake chan struct{}
 	quit context.CancelFunc
@@ -93,9 +97,11 @@ func newKeeper(o keeperOptions) (*keeper, error) {
 	k.ctx, k.quit = context.WithCancel(context.Background())
 	ctx, cancel := context.WithTimeout(k.ctx, keepTimeout)
 	defer cancel()
-	var faults [3]error
+	var faults [5]error
 	k.pins.kv, faults[0] = o.engine.KV(ctx, engine.KVOptions{Name: "pins"})
 	k.tuned.kv, faults[1] = o.engine.KV(ctx, engine.KVOptions{Name: "tuned"})
+	k.learned.kv, faults[3] = o.engine.KV(ctx, engine.KVOptions{Name: "learned"})
+	k.switches.kv, faults[4] = o.engine.KV(ctx, engine.KVOptions{Name: "tuning"})
 	k.journal, faults[2] = o.engine.Log(ctx, engine.LogOptions{Name: "decisions", MaxAge: journalAge, MaxRecords: journalRecords})
 	if err := errors.Join(faults[:]...); err != nil {
 		k.quit()
@@ -215,7 +221,7 @@ func (k *keeper) round(ctx context.Context, retry time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
 	// What can't be written must not keep the rest from being written.
-	err := errors.Join(k.savePins(ctx), k.saveTuned(ctx), k.saveJournal(ctx))
+	err := errors.Join(k.savePins(ctx), k.saveTuned(ctx), k.saveSwitches(ctx), k.saveLearned(ctx), k.saveJournal(ctx))
 	if err == nil {
 		for _, kept := range waiting {
 			close(kept)

@@ -12,8 +12,8 @@ import (
 )
 
 // load puts what an earlier process left into force and into the ledger. What can't be read is told
-// of and begins empty: the service must come up. active says whether the tuner may turn knobs.
-func (k *keeper) load(active bool) {
+// of and begins empty: the service must come up.
+func (k *keeper) load(t tunerState) {
 	ctx, cancel := context.WithTimeout(k.ctx, 3*keepTimeout)
 	defer cancel()
 	if err := k.loadJournal(ctx); err != nil {
@@ -25,6 +25,7 @@ func (k *keeper) load(active bool) {
 	if err := k.tuned.load(ctx); err != nil {
 		k.o.log.Warn("data_dir: not all saved values of the tuner could be read", "error", err)
 	}
+	active := k.restoreTuner(ctx, t)
 	now := time.Now()
 	k.restorePins(now)
 	if active {

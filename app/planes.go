@@ -35,11 +35,11 @@ func (a *App) adminOptions() api.AdminOptions {
 	config := func() *configs.Config { return a.current.Load().Config }
 	return api.AdminOptions{
 		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.ledger},
-		PinsChanged: a.keeper.keep,
-		Limits:      func() any { return a.limits() },
-		Preload:     func() any { return a.preload.Stats() },
-		Alerts:      func() any { return map[string]any{"enabled": a.alerts.On(), "alerts": a.alerts.Alerts()} },
-		Metrics:     a.metrics.WritePrometheus, Page: a.page(),
+		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep,
+		Limits:  func() any { return a.limits() },
+		Preload: func() any { return a.preload.Stats() },
+		Alerts:  func() any { return map[string]any{"enabled": a.alerts.On(), "alerts": a.alerts.Alerts()} },
+		Metrics: a.metrics.WritePrometheus, Page: a.page(),
 		Profiling: func() bool { return config().Profiling.Enabled },
 		Token:     func() string { return a.secrets.Load().adminToken },
 		ReadOnly:  func() bool { return config().Admin.ReadOnly },

@@ -1,7 +1,6 @@
 package app
 
 import (
-	"log/slog"
 	"net"
 	"net/netip"
 
@@ -49,27 +48,6 @@ func (a *App) onAccess(x cache.Access) {
 		return
 	}
 	a.preload.Observe(preload.Access{Request: x.Request, Client: x.Request.Client, Cache: request.CacheStatus{Hit: x.Hit}})
-}
-
-// onKnobChange tells the schedulers, and writes an operator's change into the ledger.
-func (a *App) onKnobChange(c knob.Change) {
-	for _, n := range a.table.Load().nodes {
-		n.scheduler.Kick()
-	}
-	rule := "config"
-	switch {
-	case c.Source == knob.SourceTuner && c.Why != knob.WhyUnpinned:
-		return // the tuner writes its own
-	case c.Source == knob.SourcePin:
-		rule = "pin"
-	case c.Why == knob.WhyUnpinned || c.Why == knob.WhyExpired:
-		rule = "unpin"
-	}
-	a.tuner.Record(tuner.Decision{
-		Time: c.At, Knob: c.Knob, From: c.From, To: c.To, Rule: rule, Reason: c.Why, Author: "operator",
-	})
-	a.log.Info("knob changed", slog.String("knob", c.Knob), slog.Float64("from", c.From), slog.Float64("to", c.To),
-		slog.String("source", string(c.Source)), slog.String("why", c.Why))
 }
 
 // facts are the numbers for alerts that no window measures.

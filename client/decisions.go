@@ -20,6 +20,7 @@ type Decision struct {
 	Time     time.Time          `json:"time"`
 	Knob     string             `json:"knob"`
 	Upstream string             `json:"upstream,omitempty"`
+	Route    string             `json:"route,omitempty"`
 	From     float64            `json:"from"`
 	To       float64            `json:"to"`
 	Rule     string             `json:"rule"`
@@ -30,11 +31,13 @@ type Decision struct {
 	Mode   string `json:"mode,omitempty"`
 	Author string `json:"author,omitempty"`
 	// Verdict is better, neutral or worse, empty while it is not judged; Measured says why.
-	Verdict    string    `json:"verdict,omitempty"`
-	Measured   string    `json:"measured,omitempty"`
-	JudgedAt   time.Time `json:"judged_at,omitzero"`
-	RolledBack bool      `json:"rolled_back,omitempty"`
-	Repeats    int       `json:"repeats,omitempty"`
+	Verdict  string    `json:"verdict,omitempty"`
+	Measured string    `json:"measured,omitempty"`
+	JudgedAt time.Time `json:"judged_at,omitzero"`
+	// Confidence, 0..1, says how sure it is that the verdict is not chance; 0: not known.
+	Confidence float64 `json:"confidence,omitempty"`
+	RolledBack bool    `json:"rolled_back,omitempty"`
+	Repeats    int     `json:"repeats,omitempty"`
 }
 
 // DecisionQuery narrows a list or a stream of decisions. Its zero value asks for all.

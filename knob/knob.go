@@ -43,14 +43,16 @@ type Pin struct {
 	FromFile bool
 }
 
-// Change is one change of a knob's value in force.
+// Change is one change of a knob's value in force, or of its pin.
 type Change struct {
 	Knob     string
 	From, To float64
 	Source   Source
 	// Why is one plain sentence.
 	Why string
-	At  time.Time
+	// Author is who set or removed the pin, as far as known; empty where no pin changed.
+	Author string
+	At     time.Time
 }
 
 // State is a snapshot of a knob.
@@ -122,22 +124,35 @@ func (k *Knob) inForce() (float64, Source) {
 	return k.base, k.baseSource
 }
 
-// change runs f under the lock, publishes the value in force, and tells the subscribers if it
-// moved.
+// change runs f under the lock, publishes the value in force, and tells the subscribers if it moved or
+// its pin changed.
 func (k *Knob) change(why string, f func() error) error {
 	k.mu.Lock()
-	from := k.Value()
+	from, before := k.Value(), k.pin
 	if err := f(); err != nil {
 		k.mu.Unlock()
 		return err
 	}
 	to, source := k.inForce()
 	k.bits.Store(math.Float64bits(to))
+	author, repinned := pinChange(before, k.pin)
 	k.mu.Unlock()
-	if to != from && k.notify != nil {
-		k.notify(Change{Knob: k.Spec().Name, From: from, To: to, Source: source, Why: why, At: time.Now()})
+	if (to != from || repinned) && k.notify != nil {
+		k.notify(Change{Knob: k.Spec().Name, From: from, To: to, Source: source, Why: why, Author: author, At: time.Now()})
 	}
 	return nil
+}
+
+// pinChange reports whether a pin came, went or was set again, and whose it is or was. A reload that sets
+// the same pin of the file again changes nothing.
+func pinChange(before, after *Pin) (author string, changed bool) {
+	switch {
+	case before == after, before != nil && after != nil && after.FromFile && *before == *after:
+		return "", false
+	case after != nil:
+		return after.Author, true
+	}
+	return before.Author, true
 }
 
 // SetBase sets the configured value. If it differs from the base before, the tuner's value is

@@ -87,6 +87,22 @@ func TestUnpinMayResumeFromThePinnedValue(t *testing.T) {
 	}
 }
 
+func TestEveryPinIsToldOfEvenAtTheValueInForce(t *testing.T) {
+	r := NewRegistry()
+	var changes []Change
+	r.Subscribe(func(c Change) { changes = append(changes, c) })
+	k := workers(t, r)
+	must(t, k.Pin(Pin{Value: 8, Author: "ann"}))
+	must(t, k.Pin(Pin{Value: 8, Author: "ann"}))
+	_, err := k.Unpin(false, true)
+	must(t, err)
+	must(t, k.Pin(Pin{Value: 8, FromFile: true, Author: "file"}))
+	must(t, k.Pin(Pin{Value: 8, FromFile: true, Author: "file"}))
+	if len(changes) != 4 || changes[0].Author != "ann" || changes[2].Author != "ann" || changes[3].Author != "file" {
+		t.Errorf("told of %+v", changes)
+	}
+}
+
 func TestFilePinYieldsOnlyToTheFile(t *testing.T) {
 	k := workers(t, NewRegistry())
 	must(t, k.Pin(Pin{Value: 50, FromFile: true}))

@@ -28,9 +28,10 @@ func (c *cli) decisionsCommand() *cobra.Command {
 		Example: `  scheduler decisions list
   scheduler decisions list --knob workers.movies --since 1h --verdict worse
   scheduler decisions explain mws65pz0-12
-  scheduler decisions tail`,
+  scheduler decisions tail
+  scheduler decisions rollback mws65pz0-12 --note "too bold"`,
 	}
-	cmd.AddCommand(c.decisionsListCommand(), c.decisionsExplainCommand(), c.decisionsTailCommand())
+	cmd.AddCommand(c.decisionsListCommand(), c.decisionsExplainCommand(), c.decisionsTailCommand(), c.decisionsRollbackCommand())
 	return cmd
 }
 
@@ -119,7 +120,7 @@ func verdict(d *client.Decision) string {
 		v = "not applied (shadow)"
 	}
 	if d.RolledBack {
-		v += ", rolled back"
+		v = strings.TrimPrefix(v+", rolled back", ", ")
 	}
 	return v
 }
@@ -157,6 +158,7 @@ func (c *cli) explain(d *client.Decision) error {
 	line("time", d.Time.Local().Format(time.DateTime))
 	line("knob", d.Knob)
 	line("upstream", d.Upstream)
+	line("route", d.Route)
 	line("change", figure(d.From)+" -> "+figure(d.To))
 	line("rule", d.Rule)
 	line("by", d.Author)
@@ -174,6 +176,9 @@ func (c *cli) explain(d *client.Decision) error {
 	}
 	line("verdict", show(verdict(d)))
 	line("measured", d.Measured)
+	if d.Confidence > 0 {
+		line("sure", fmt.Sprintf("%.0f %%", 100*d.Confidence))
+	}
 	if !d.JudgedAt.IsZero() {
 		line("judged", fmt.Sprintf("%s after it", d.JudgedAt.Sub(d.Time).Round(time.Second)))
 	}
