@@ -93,6 +93,8 @@ type AdminOptions struct {
 	Cache       Cache
 	Decisions   Decisions
 	Tuning      Tuning
+	// Jobs are those of all tenants; nil: there are none.
+	Jobs Jobs
 	// Limits, Preload and Alerts are answered as JSON.
 	Limits, Preload, Alerts func() any
 	// Metrics writes the Prometheus text format.
@@ -181,6 +183,7 @@ func (a *admin) mountAPI(m chi.Router) {
 	m.Get("/decisions/stream", a.serveDecisionStream)
 	m.Get("/decisions/{id}", a.serveDecision)
 	a.mountTuning(m)
+	a.mountJobs(m)
 	m.Get("/limits", a.serveAny(a.o.Limits))
 	m.Get("/preload", a.serveAny(a.o.Preload))
 	m.Get("/alerts", a.serveAny(a.o.Alerts))

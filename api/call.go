@@ -51,7 +51,7 @@ func parseCall(raw []byte) (*call, error) {
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		read, ok := callFields[name]
 		if !ok {
-			faults = append(faults, unknownMember(name))
+			faults = append(faults, unknownMember(name, slices.Sorted(maps.Keys(callFields))))
 			continue
 		}
 		if err := read(c, members[name]); err != nil {
@@ -76,8 +76,7 @@ func faultsError(faults []request.FieldError) error {
 		Detail: fmt.Sprintf("the request has %d faults, the first: %s", len(faults), faults[0].Detail), Fields: faults}
 }
 
-func unknownMember(name string) request.FieldError {
-	known := slices.Sorted(maps.Keys(callFields))
+func unknownMember(name string, known []string) request.FieldError {
 	text := fmt.Sprintf("unknown member %.100q", name)
 	if s := closest(name, known); s != "" {
 		text += fmt.Sprintf(" (did you mean %q?)", s)

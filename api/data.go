@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -74,6 +75,11 @@ type DataOptions struct {
 	// proxy path; nil: no, the client stays unknown to the upstream, and what it sent of these
 	// headers itself passes as it is.
 	ForwardClient func() bool
+	// Jobs keeps requests that are answered later; nil: there are none.
+	Jobs Jobs
+	// WebhookAllowed refuses, by a [request.Error], the URLs that a job's webhook may not have; nil: all
+	// are refused.
+	WebhookAllowed func(url string) error
 	// Stats is what GET /v1/stats answers, as JSON; nil: an empty object.
 	Stats func() any
 	// Ready says whether new requests are welcome, and if not, why; nil: yes.
@@ -89,6 +95,8 @@ type data struct {
 	plane
 	o   DataOptions
 	mux *chi.Mux
+	// streams is how many event streams are open.
+	streams atomic.Int64
 }
 
 // NewData returns the data plane's handler. It fails if something required is missing.
@@ -103,6 +111,7 @@ func NewData(o DataOptions) (http.Handler, error) {
 	d.mux.Use(middleware.GetHead)
 	d.mux.Post("/v1/requests", d.serveRequest)
 	d.mux.Post("/v1/batch", d.serveBatch)
+	d.mountJobs()
 	d.mux.Get("/v1/routes", d.serveRoutes)
 	d.mux.Get("/v1/stats", d.serveStats)
 	d.mountCommon(d.mux)
@@ -121,6 +130,11 @@ func (o *DataOptions) defaults() {
 	}
 	if o.ForwardClient == nil {
 		o.ForwardClient = func() bool { return false }
+	}
+	if o.WebhookAllowed == nil {
+		o.WebhookAllowed = func(string) error {
+			return request.Errorf(request.ProblemForbidden, "webhooks are off; allow their hosts in jobs.webhook_hosts")
+		}
 	}
 	if o.Stats == nil {
 		o.Stats = func() any { return struct{}{} }

@@ -42,6 +42,12 @@ func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, x, err)
 		return
 	}
+	if d.o.Jobs != nil && prefersAsync(r.Header) {
+		if err := d.submit(w, r, x, tenant); err != nil {
+			d.fail(w, r, x, err)
+		}
+		return
+	}
 	in, err := d.readIntent(r, tenant)
 	if err != nil {
 		d.fail(w, r, x, err)

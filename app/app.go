@@ -18,6 +18,8 @@ import (
 	"penstock/api"
 	"penstock/cache"
 	"penstock/configs"
+	"penstock/engine"
+	"penstock/jobs"
 	"penstock/knob"
 	"penstock/observe"
 	"penstock/preload"
@@ -60,7 +62,9 @@ type App struct {
 	cache   *cache.Cache
 	tuner   *tuner.Loop
 	ledger  *tuner.Ledger
-	keeper  *keeper // nil: nothing is kept
+	keeper  *keeper       // nil: nothing is kept
+	jobs    *jobs.Service // nil: there are none
+	scratch engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	preload *preload.Preloader
 	tenants *tenant.Directory
 
@@ -142,6 +146,9 @@ func (a *App) build(l *configs.Loaded) error {
 		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Retention: l.Config.Monitoring.Retention,
 		Facts: a.facts, OnSample: a.alerts.Observe,
 	})
+	if err := a.newJobs(l, path); err != nil {
+		return err
+	}
 	commit()
 	if a.keeper != nil {
 		a.keeper.load(a.tuner)
@@ -185,6 +192,7 @@ func (a *App) Start() {
 	}
 	a.sampler.Start()
 	a.tuner.Start()
+	a.startJobs()
 	if a.o.PollInterval > 0 && a.o.Config.Path != "" {
 		a.background.Go(func() { a.poll(ctx) })
 	}
@@ -243,7 +251,10 @@ func (a *App) stop(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.DrainTimeout)
 	defer cancel()
+	var jobs sync.WaitGroup
+	jobs.Go(func() { a.stopJobs(ctx) })
 	err := a.data.drain(ctx)
+	jobs.Wait()
 	for _, n := range a.table.Load().nodes {
 		if e := n.scheduler.Drain(ctx); e != nil && err == nil {
 			err = fmt.Errorf("upstream %s: %w", n.name, e)
@@ -267,6 +278,7 @@ func (a *App) close(ctx context.Context) error {
 	if a.sampler != nil {
 		a.sampler.Stop()
 	}
+	a.stopJobs(ctx)
 	if a.data != nil {
 		a.data.close()
 	}
@@ -280,6 +292,9 @@ func (a *App) close(ctx context.Context) error {
 		a.admin.close()
 	}
 	err = errors.Join(err, a.keeper.stop(ctx)) // after the last who could pin
+	if a.scratch != nil {
+		err = errors.Join(err, a.scratch.Close(ctx))
+	}
 	a.knobs.Close()
 	a.background.Wait()
 	return err

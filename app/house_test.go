@@ -25,7 +25,7 @@ var law = map[string][]string{
 	"preload":   {"request", "knob", "observe"},
 	"tuner":     {"knob", "observe"},
 	"tenant":    {"request", "observe"},
-	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe"},
+	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe", "jobs"},
 	"api":       {"request", "knob"},
 	"web":       {},
 	"engine":    {},
@@ -33,7 +33,7 @@ var law = map[string][]string{
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"tuner", "tenant", "configs", "api", "web", "engine", "engine/natsengine"},
+		"tuner", "tenant", "configs", "api", "web", "jobs", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
 	"cmd/scheduler":     {"app", "configs", "client", "demo", "request", "tenant"},
 }

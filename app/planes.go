@@ -24,7 +24,7 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 				InFlight: c.Streaming.ChunkSize * c.Streaming.ParallelStages,
 			}
 		},
-		Tenants:         tenants{a.tenants},
+		Tenants: tenants{a.tenants}, Jobs: a.apiJobs(), WebhookAllowed: a.webhookAllowed,
 		DefaultDeadline: func() time.Duration { return config().Server.DefaultDeadline },
 		ServerTiming:    func() bool { return config().Server.ServerTiming },
 		Stats:           func() any { return a.Stats() },
@@ -36,6 +36,7 @@ func (a *App) adminOptions() api.AdminOptions {
 	return api.AdminOptions{
 		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.ledger},
 		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep,
+		Jobs:    a.apiJobs(),
 		Limits:  func() any { return a.limits() },
 		Preload: func() any { return a.preload.Stats() },
 		Alerts:  func() any { return map[string]any{"enabled": a.alerts.On(), "alerts": a.alerts.Alerts()} },

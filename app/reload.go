@@ -225,12 +225,16 @@ func (a *App) poll(ctx context.Context) {
 }
 
 // secrets are the secrets of the configuration in force.
-type secrets struct{ adminToken string }
+type secrets struct{ adminToken, webhook string }
 
 func readSecrets(l *configs.Loaded) (*secrets, error) {
 	token, err := l.Secret(l.Config.Admin.Token)
 	if err != nil {
 		return nil, fmt.Errorf("admin.token: %w", err)
 	}
-	return &secrets{adminToken: token}, nil
+	webhook, err := l.Secret(l.Config.Jobs.WebhookSecret)
+	if err != nil {
+		return nil, fmt.Errorf("jobs.webhook_secret: %w", err)
+	}
+	return &secrets{adminToken: token, webhook: webhook}, nil
 }

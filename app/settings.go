@@ -27,6 +27,7 @@ func (a *App) applySettings(c *configs.Config) {
 	a.tuner.SetAppetite(appetiteOf(c.Tuning))
 	a.tuner.SetPlugs(a.plugs(c))
 	a.alerts.SetOn(c.Monitoring.Alerts)
+	a.applyJobs(c)
 	a.sampler.Apply(c.Monitoring.SamplingInterval, c.Monitoring.Retention)
 	a.preload.SetMaxItems(c.Preload.MaxItems)
 }

@@ -24,6 +24,7 @@ type Config struct {
 	Preload    Preload             `koanf:"preload" doc:"Fetching what will probably be asked for next, with capacity that nobody else wants."`
 	Tuning     Tuning              `koanf:"tuning" doc:"The tuner that turns the knobs by measurement."`
 	Streaming  Streaming           `koanf:"streaming" doc:"The pipeline for batches and NDJSON streams."`
+	Jobs       Jobs                `koanf:"jobs" doc:"Requests that are accepted now and answered later; they need data_dir."`
 	Profiling  Profiling           `koanf:"profiling" doc:"Go's profiler on the admin plane."`
 	Tenants    Tenants             `koanf:"tenants" doc:"Who asks, by what key, and what each may take: requests are shared out fairly between tenants."`
 	Knobs      map[string]string   `koanf:"knobs" key:"knob" doc:"Pins: knob name to fixed value. A pinned knob is left alone by the tuner until its line is removed and the configuration reloaded."`
@@ -131,6 +132,21 @@ type Preload struct {
 	Enabled   bool    `koanf:"enabled" doc:"Whether keys that will probably be asked for are fetched ahead with spare capacity; on hides latency, off makes no call that nobody asked for."`
 	MaxItems  int     `koanf:"max_items" min:"1" max:"10000000" reload:"restart" doc:"The most keys that the access model remembers; more finds more patterns, fewer save memory."`
 	Threshold float64 `koanf:"threshold" min:"0" max:"1" doc:"The least probability at which a key is fetched ahead; lower fetches more and wastes more, higher only sure things."`
+}
+
+// Jobs is the requests that are answered later.
+type Jobs struct {
+	Enabled         bool          `koanf:"enabled" reload:"restart" doc:"Whether requests may be submitted as jobs; it needs data_dir, since an accepted job must be on disk."`
+	Running         int           `koanf:"running" min:"1" max:"10000" doc:"How many jobs run at once; more fills batches and fast upstreams better, fewer leave room in the queues to others."`
+	MaxStored       int           `koanf:"max_stored" min:"1" max:"10000000" doc:"The most jobs kept, ended ones too; more takes a longer backlog, each costs some 300 bytes of memory."`
+	MaxAttempts     int           `koanf:"max_attempts" min:"1" max:"100" doc:"How often a job is tried that does not say itself; more rides out longer outages, fewer give up sooner."`
+	Backoff         time.Duration `koanf:"backoff" min:"10ms" max:"1h" doc:"The pause after a job's first failed attempt, doubled after each further one; longer spares the upstream, shorter ends sooner."`
+	MaxBackoff      time.Duration `koanf:"max_backoff" min:"10ms" max:"24h" doc:"The longest pause between two attempts."`
+	Retention       time.Duration `koanf:"retention" min:"1m" max:"8760h" doc:"How long an ended job, its result and its Idempotency-Key are kept; longer lets clients come back later, shorter saves disk. Results over 4 KiB go by what it was at the start."`
+	MaxWait         time.Duration `koanf:"max_wait" min:"1m" max:"8760h" doc:"How long a due job may wait before it is dead; longer rides out longer outages."`
+	WebhookHosts    []string      `koanf:"webhook_hosts" doc:"The hosts that a job's webhook may be sent to: host, host:port, *.domain, or * for all; empty: none. Allow only what the jobs' senders may reach."`
+	WebhookSecret   Secret        `koanf:"webhook_secret" doc:"The secret that signs webhooks (Webhook-Signature, HMAC-SHA256); unset: they are not signed."`
+	WebhookAttempts int           `koanf:"webhook_attempts" min:"1" max:"100" doc:"How often a webhook is tried, with pauses of 1 s, 4 s, 16 s and so on up to 5 min; more rides out longer outages of the receiver."`
 }
 
 // Streaming is the pipeline of batches and streams.

@@ -3,6 +3,7 @@ package configs
 import (
 	"time"
 
+	"penstock/jobs"
 	"penstock/knob"
 )
 
@@ -39,6 +40,11 @@ func Defaults() *Config {
 		Workers:    Workers{Count: 16, Min: 1, Max: 256, QueueLength: 1000, RequestTimeout: 2 * time.Minute},
 		Batching:   Batching{Enabled: true, Linger: 5 * time.Millisecond, MaxItems: 50},
 		Priorities: Priorities{Enabled: true},
+		Jobs: Jobs{
+			Enabled: true, Running: jobs.DefaultRunning, MaxStored: jobs.DefaultMaxStored, MaxAttempts: jobs.DefaultMaxAttempts,
+			Backoff: jobs.DefaultBackoff, MaxBackoff: jobs.DefaultMaxBackoff, Retention: jobs.DefaultRetention,
+			MaxWait: jobs.DefaultMaxWait, WebhookAttempts: jobs.DefaultWebhookAttempts,
+		},
 		Pool:       Pool{MaxIdle: 512, MaxIdlePerHost: 128, IdleTimeout: 90 * time.Second, HTTP2: true},
 		Monitoring: Monitoring{SamplingInterval: time.Second, Retention: 15 * time.Minute, Alerts: true},
 		Preload:    Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.5},

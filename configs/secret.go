@@ -56,6 +56,7 @@ func (l *Loaded) CheckSecrets() error {
 		}
 	}
 	check("admin.token", l.Config.Admin.Token)
+	check("jobs.webhook_secret", l.Config.Jobs.WebhookSecret)
 	for _, name := range l.Config.UpstreamNames() {
 		for i, c := range l.Config.Upstreams[name].Credentials {
 			check(indexed(join("upstreams."+name, "credentials"), i), c.Secret())
@@ -75,7 +76,7 @@ func (l *Loaded) References() []string {
 			}
 		}
 	}
-	add(l.Config.Admin.Token.File)
+	add(l.Config.Admin.Token.File, l.Config.Jobs.WebhookSecret.File)
 	for _, name := range l.Config.UpstreamNames() {
 		u := l.Config.Upstreams[name]
 		add(u.TLS.CAFile, u.TLS.CertFile, u.TLS.KeyFile)

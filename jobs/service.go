@@ -134,8 +134,8 @@ func (s *Service) ready() bool {
 // Submit accepts a job. When it returns without an error the job is durable. replayed: it was accepted
 // before, under the same Idempotency-Key. Errors: ErrKeyReused, ErrFull, ErrUnavailable.
 func (s *Service) Submit(ctx context.Context, spec Spec) (j *Job, replayed bool, err error) {
-	if !s.ready() {
-		return nil, false, fmt.Errorf("%w: what is kept is still being read", ErrUnavailable)
+	if err := s.await(ctx); err != nil {
+		return nil, false, err
 	}
 	settings := s.settings.Load()
 	if spec.Key != "" { // also when the store is full
@@ -161,6 +161,25 @@ func (s *Service) Submit(ctx context.Context, spec Spec) (j *Job, replayed bool,
 	s.counters.submitted.Inc()
 	s.kick()
 	return j, false, nil
+}
+
+// loadWait is how long a submission waits for the kept records to be read.
+const loadWait = 5 * time.Second
+
+// await waits until all records are known.
+func (s *Service) await(ctx context.Context) error {
+	if s.ready() {
+		return nil
+	}
+	timer := time.NewTimer(loadWait)
+	defer timer.Stop()
+	select {
+	case <-s.loaded:
+		return nil
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("%w: what is kept is still being read", ErrUnavailable)
 }
 
 func (s *Service) replay(j *Job, spec Spec) (*Job, bool, error) {

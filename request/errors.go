@@ -21,6 +21,7 @@ const (
 	ProblemUnknownUpstream  Problem = "unknown-upstream"   // 404: no such upstream
 	ProblemNotFound         Problem = "not-found"          // 404: no such resource of Penstock's own
 	ProblemMethodNotAllowed Problem = "method-not-allowed" // 405
+	ProblemConflict         Problem = "conflict"           // 409: not in the state that the thing is in
 	ProblemBodyTooLarge     Problem = "body-too-large"     // 413: the request's body is over the limit
 	ProblemUnprocessable    Problem = "unprocessable"      // 422: understood, but refused (e.g. a bad config)
 	ProblemRateLimited      Problem = "quota-exceeded"     // 429: the tenant's own rate is used up
@@ -33,6 +34,7 @@ const (
 	ProblemReducedCapacity  Problem = "temporary-reduced-capacity"
 	ProblemBreakerOpen      Problem = "breaker-open"     // 503: the upstream's breaker is open
 	ProblemShuttingDown     Problem = "shutting-down"    // 503: the process drains
+	ProblemUnavailable      Problem = "unavailable"      // 503: a part of Penstock that this needs is off or away
 	ProblemUpstreamTimeout  Problem = "upstream-timeout" // 504: the upstream took longer than its timeout
 	ProblemDeadline         Problem = "deadline"         // 504: the request's own deadline passed
 	ProblemOnlyIfCached     Problem = "only-if-cached"   // 504: only-if-cached, and nothing stored
@@ -52,6 +54,7 @@ var problems = map[Problem]problemInfo{
 	ProblemUnknownUpstream:  {http.StatusNotFound, "There is no such upstream"},
 	ProblemNotFound:         {http.StatusNotFound, "There is no such resource"},
 	ProblemMethodNotAllowed: {http.StatusMethodNotAllowed, "The method is not allowed here"},
+	ProblemConflict:         {http.StatusConflict, "That does not go with its present state"},
 	ProblemBodyTooLarge:     {http.StatusRequestEntityTooLarge, "The request's body is too large"},
 	ProblemUnprocessable:    {http.StatusUnprocessableEntity, "The content was understood but refused"},
 	ProblemRateLimited:      {http.StatusTooManyRequests, "The rate limit is used up"},
@@ -64,6 +67,7 @@ var problems = map[Problem]problemInfo{
 	ProblemReducedCapacity:  {http.StatusServiceUnavailable, "There is no capacity for this request now"},
 	ProblemBreakerOpen:      {http.StatusServiceUnavailable, "The upstream fails and is given a rest"},
 	ProblemShuttingDown:     {http.StatusServiceUnavailable, "The service is shutting down"},
+	ProblemUnavailable:      {http.StatusServiceUnavailable, "A part of the service is not available"},
 	ProblemUpstreamTimeout:  {http.StatusGatewayTimeout, "The upstream took too long"},
 	ProblemDeadline:         {http.StatusGatewayTimeout, "The deadline of the request passed"},
 	ProblemOnlyIfCached:     {http.StatusGatewayTimeout, "Nothing usable is stored"},
