@@ -2,12 +2,12 @@ package api
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/hex"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
 	"time"
-
-	"github.com/google/uuid"
 
 	"penstock/request"
 )
@@ -88,12 +88,26 @@ func requestID(h http.Header) string {
 	return newID()
 }
 
+// newID makes a UUID of version 7 (RFC 9562, section 5.7).
 func newID() string {
-	id, err := uuid.NewV7()
-	if err != nil { // the system's random source failed
-		return "00000000-0000-7000-8000-" + hex.EncodeToString([]byte(time.Now().Format("150405")))
+	var buf [36]byte
+	return string(appendID(buf[:0], time.Now()))
+}
+
+// appendID writes a UUID of version 7 for that time. Its random bits need not be secret, only never
+// the same twice.
+func appendID(b []byte, now time.Time) []byte {
+	var id [16]byte
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	binary.BigEndian.PutUint64(id[:8], uint64(now.UnixMilli())<<16|rand.Uint64()&0xfff|0x7000)
+	id[8] = id[8]&0x3f | 0x80
+	for i, part := range [5][2]int{{0, 4}, {4, 6}, {6, 8}, {8, 10}, {10, 16}} {
+		if i > 0 {
+			b = append(b, '-')
+		}
+		b = hex.AppendEncode(b, id[part[0]:part[1]])
 	}
-	return id.String()
+	return b
 }
 
 // visible reports whether s is one or more visible ASCII characters.

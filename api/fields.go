@@ -13,7 +13,12 @@ func cacheStatus(c *request.CacheStatus) string {
 		return ""
 	}
 	var buf [128]byte
-	b := append(buf[:0], "penstock"...)
+	return string(appendCacheStatus(buf[:0], c))
+}
+
+// appendCacheStatus writes the member behind b.
+func appendCacheStatus(b []byte, c *request.CacheStatus) []byte {
+	b = append(b, "penstock"...)
 	if c.Hit {
 		b = append(b, "; hit"...)
 	} else {
@@ -34,7 +39,7 @@ func cacheStatus(c *request.CacheStatus) string {
 	if c.Detail != "" {
 		b = append(append(b, "; detail="...), detail(c.Detail)...)
 	}
-	return string(b)
+	return b
 }
 
 // wholeSeconds rounds down, so that an answer never looks fresher than it is.

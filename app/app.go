@@ -171,7 +171,7 @@ func (a *App) bind(c *configs.Config, path request.Doer) error {
 	}
 	serve := func(name, address string, h http.Handler) (*server, error) {
 		return listen(serverOptions{
-			name: name, address: address, handler: h, log: a.log, failed: a.failed, maxHeaderBytes: int(c.Server.MaxHeaderBytes),
+			name: name, address: address, handler: h, lane: h == data, log: a.log, failed: a.failed, maxHeaderBytes: int(c.Server.MaxHeaderBytes),
 			readHeaderTimeout: c.Server.ReadHeaderTimeout, idleTimeout: c.Server.IdleTimeout,
 		})
 	}

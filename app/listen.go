@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"penstock/api"
 )
 
 // server is one listener with its HTTP server.
@@ -32,6 +34,7 @@ type serverOptions struct {
 	idleTimeout       time.Duration
 	log               *slog.Logger
 	failed            chan<- error
+	lane              bool // fresh hits are answered ahead of the server
 }
 
 // listen binds the address, so that a taken port is an error at once, and does not serve yet.
@@ -44,14 +47,21 @@ func listen(o serverOptions) (*server, error) {
 		name: o.name, failed: o.failed,
 		listener: &drainListener{TCPListener: l.(*net.TCPListener), closed: make(chan struct{})},
 	}
+	if o.lane {
+		s.listener.lane = api.NewLane(o.handler, api.LaneOptions{
+			IdleTimeout: o.idleTimeout, HeaderTimeout: o.readHeaderTimeout, Closed: s.closing.Load,
+		})
+	}
 	s.http = &http.Server{
 		Handler:           s.closeWhenDraining(o.handler),
 		MaxHeaderBytes:    o.maxHeaderBytes,
 		ReadHeaderTimeout: o.readHeaderTimeout,
 		IdleTimeout:       o.idleTimeout,
 		ErrorLog:          slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
-		ConnState: func(_ net.Conn, state http.ConnState) {
+		ConnState: func(c net.Conn, state http.ConnState) {
 			switch state {
+			case http.StateIdle:
+				api.AtRest(c)
 			case http.StateNew:
 				s.open.Add(1)
 			case http.StateClosed, http.StateHijacked:
@@ -117,6 +127,7 @@ func (s *server) close() {
 // completed: it accepts on until none has come for acceptQuiet.
 type drainListener struct {
 	*net.TCPListener
+	lane     *api.Lane
 	draining atomic.Bool
 	once     sync.Once
 	closed   chan struct{}
@@ -136,7 +147,7 @@ func (l *drainListener) Accept() (net.Conn, error) {
 		c, err := l.TCPListener.Accept()
 		switch {
 		case err == nil:
-			return c, nil
+			return l.lane.Wrap(c), nil
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return nil, err
 		}

@@ -15,7 +15,15 @@ type tenants struct{ *tenant.Directory }
 
 // Identify implements api.Tenants.
 func (t tenants) Identify(r *http.Request) (api.Tenant, error) {
-	who, err := t.Directory.Identify(r.Header, r.RemoteAddr)
+	return asked(t.Directory.Identify(r.Header, r.RemoteAddr))
+}
+
+// Recognize finds who sent r as Identify does, and counts nothing.
+func (t tenants) Recognize(r *http.Request) (api.Tenant, error) {
+	return asked(t.Directory.Recognize(r.Header, r.RemoteAddr))
+}
+
+func asked(who tenant.Tenant, err error) (api.Tenant, error) {
 	if err != nil {
 		return api.Tenant{}, err
 	}

@@ -164,6 +164,9 @@ func (d *decoder) entry() *entry {
 		e.header[name] = d.strings()
 	}
 	e.body = append([]byte(nil), d.bytes()...)
+	if e.packed {
+		e.thawed = new(thawed)
+	}
 	e.status, e.size, e.birth = int(status), int64(size), int64(birth)
 	switch {
 	case status < 200 || status > 599, size > maxObjectLimit, birth > 1<<62,

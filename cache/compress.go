@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
+	"weak"
 
 	"github.com/klauspost/compress/zstd"
 )
@@ -58,6 +60,29 @@ func (c *codec) unpack(packed []byte, size int64) ([]byte, error) {
 	if int64(len(body)) != size {
 		return nil, fmt.Errorf("unpack a stored body: %d bytes instead of %d", len(body), size)
 	}
+	return body, nil
+}
+
+// thawed keeps the unpacked form of a body for as long as the garbage collector leaves it: a hot entry
+// is unpacked once between two collections, and an idle one costs nothing. It is safe for concurrent
+// use.
+type thawed struct {
+	body atomic.Pointer[weak.Pointer[[]byte]]
+}
+
+// of gives the body of an entry that is packed.
+func (t *thawed) of(c *codec, e *entry) ([]byte, error) {
+	if p := t.body.Load(); p != nil {
+		if body := p.Value(); body != nil {
+			return *body, nil
+		}
+	}
+	body, err := c.unpack(e.body, e.size)
+	if err != nil {
+		return nil, err
+	}
+	p := weak.Make(&body)
+	t.body.Store(&p)
 	return body, nil
 }
 

@@ -37,6 +37,8 @@ type entry struct {
 	body   []byte
 	packed bool
 	size   int64
+	// thawed is not nil if packed.
+	thawed *thawed
 
 	// birth is when the answer's age was 0, in Unix nanoseconds.
 	birth                              int64

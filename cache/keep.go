@@ -30,7 +30,7 @@ func (f *flight) pack(e *entry) {
 		return
 	}
 	small := *e
-	small.body, small.packed = body, true
+	small.body, small.packed, small.thawed = body, true, new(thawed)
 	f.c.store.update(f.key, func(old *record) *record { return old.replace(f.key, e, &small) })
 }
 

@@ -34,7 +34,7 @@ func (c *Cache) serve(r *request.Request, e *entry, now time.Time, status reques
 	body := e.body
 	if e.packed {
 		var err error
-		if body, err = c.codec.unpack(e.body, e.size); err != nil {
+		if body, err = e.thawed.of(&c.codec, e); err != nil {
 			c.log.Error("cache: a stored answer can't be read and is forgotten", "route", r.Route.Name, "error", err)
 			return nil
 		}

@@ -46,7 +46,9 @@ func Doer(next request.Doer, o DoerOptions) request.Doer {
 		o.Window = NewWindow(WindowOptions{Span: 10 * time.Second})
 	}
 	describeRequests(o.Registry.Process())
-	return &measure{next: next, registry: o.Registry, window: o.Window}
+	m := &measure{next: next, registry: o.Registry, window: o.Window}
+	m.recaller, _ = next.(request.Recaller)
+	return m
 }
 
 func describeRequests(s *Scope) {
@@ -63,6 +65,7 @@ const maxMeters = 4096
 
 type measure struct {
 	next     request.Doer
+	recaller request.Recaller // next, if it is one
 	registry *Registry
 	window   *Window
 
@@ -108,10 +111,30 @@ func (m *measure) Do(ctx context.Context, r *request.Request) (*request.Response
 	return answer, nil
 }
 
+// Recall implements [request.Recaller]: what the next stage knows by heart is measured as by Do.
+func (m *measure) Recall(r *request.Request, now time.Time) *request.Response {
+	if m.recaller == nil || r.Background {
+		return nil
+	}
+	answer := m.recaller.Recall(r, now)
+	if answer == nil {
+		return nil
+	}
+	var bytes int64
+	if b, ok := answer.Body.(*request.Body); ok {
+		bytes = int64(b.Len())
+	}
+	m.record(m.meter(r.Route), now, time.Since(now), statusClass(answer.Status), cacheResultOf(&answer.Cache), bytes)
+	return answer
+}
+
 func (m *measure) finish(t *meter, start time.Time, outcome string, result cacheResult, bytes int64) {
-	d := time.Since(start)
 	t.inFlight.Add(-1)
 	t.window.inFlight.Add(-1)
+	m.record(t, start, time.Since(start), outcome, result, bytes)
+}
+
+func (m *measure) record(t *meter, start time.Time, d time.Duration, outcome string, result cacheResult, bytes int64) {
 	t.outcome(outcome).Inc()
 	t.duration.Update(d.Seconds())
 	t.results[result].Inc()

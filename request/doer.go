@@ -1,6 +1,9 @@
 package request
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Doer answers a request. It is the one seam between stages.
 //
@@ -45,4 +48,12 @@ type BatchDoer interface {
 	// DoBatch makes the call. The results stand in the order of members, one for each. ctx is
 	// detached from the members' clients.
 	DoBatch(ctx context.Context, members []*Request) []Result
+}
+
+// Recaller is a Doer that knows some answers by heart.
+//
+// Recall answers r at once and without any other stage, or gives nil, and then nothing has happened.
+// now is the time of the call, which the caller has at hand.
+type Recaller interface {
+	Recall(r *Request, now time.Time) *Response
 }

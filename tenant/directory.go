@@ -1,6 +1,7 @@
 package tenant
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/netip"
@@ -141,34 +142,43 @@ func (s *state) limits(name string) *Limits {
 // the key and the tenant's name out of h. An error is a [*request.Error]: 401, or 400 for a name that
 // can't be one.
 func (d *Directory) Identify(h http.Header, remoteAddr string) (Tenant, error) {
+	t, err := d.Recognize(h, remoteAddr)
+	if e, ok := errors.AsType[*request.Error](err); ok && e.Problem == request.ProblemUnauthorized {
+		d.unauthorized.Inc()
+	}
+	return t, err
+}
+
+// Recognize is Identify without counting who is refused, for one who asks Identify again then.
+func (d *Directory) Recognize(h http.Header, remoteAddr string) (Tenant, error) {
 	s := d.state.Load()
 	if len(s.ring) == 0 {
-		return d.byHeader(s, h, remoteAddr)
+		return s.byHeader(h, remoteAddr)
 	}
 	if s.header != "" {
 		delete(h, s.header) // anybody could have set it
 	}
 	key, given, err := takeKey(s.ring, h)
 	if err != nil {
-		return Tenant{}, d.refuse(err.Error())
+		return Tenant{}, refuse(err.Error())
 	}
 	if !given {
 		if !s.admits(remoteAddr) {
-			return Tenant{}, d.refuse("send an API key as \"Authorization: Bearer KEY\" or \"X-Api-Key: KEY\"")
+			return Tenant{}, refuse("send an API key as \"Authorization: Bearer KEY\" or \"X-Api-Key: KEY\"")
 		}
 		return s.stranger(""), nil
 	}
 	a := s.ring.owner(key)
 	if a == nil {
-		return Tenant{}, d.refuse("the API key is not known; tenants.accounts lists the hashes of those that are")
+		return Tenant{}, refuse("the API key is not known; tenants.accounts lists the hashes of those that are")
 	}
 	return a.tenant(), nil
 }
 
 // byHeader believes the header, and lets in who may come without a key.
-func (d *Directory) byHeader(s *state, h http.Header, remoteAddr string) (Tenant, error) {
+func (s *state) byHeader(h http.Header, remoteAddr string) (Tenant, error) {
 	if !s.admits(remoteAddr) {
-		return Tenant{}, d.refuse("without API keys only clients on the service's own machine are answered; " +
+		return Tenant{}, refuse("without API keys only clients on the service's own machine are answered; " +
 			"give this client a key (tenants.accounts, `scheduler keys new`), or set tenants.anonymous: any to open the service to everybody")
 	}
 	if s.header == "" {
@@ -192,8 +202,7 @@ func (d *Directory) byHeader(s *state, h http.Header, remoteAddr string) (Tenant
 	return s.stranger(name), nil
 }
 
-func (d *Directory) refuse(detail string) error {
-	d.unauthorized.Inc()
+func refuse(detail string) error {
 	return &request.Error{Problem: request.ProblemUnauthorized, Detail: detail}
 }
 
