@@ -95,6 +95,9 @@ type AdminOptions struct {
 	Tuning      Tuning
 	// Jobs are those of all tenants; nil: there are none.
 	Jobs Jobs
+	// Live serves the newest snapshot, and History the past.
+	Live    *Live
+	History History
 	// Limits, Preload and Alerts are answered as JSON.
 	Limits, Preload, Alerts func() any
 	// Metrics writes the Prometheus text format.
@@ -184,6 +187,14 @@ func (a *admin) mountAPI(m chi.Router) {
 	m.Get("/decisions/{id}", a.serveDecision)
 	a.mountTuning(m)
 	a.mountJobs(m)
+	if a.o.Live != nil {
+		m.Get("/now", a.serveNow)
+		m.Get("/live", a.serveLive)
+	}
+	if a.o.History != nil {
+		m.Get("/history", a.serveHistory)
+		m.Get("/history/report", a.serveReport)
+	}
 	m.Get("/limits", a.serveAny(a.o.Limits))
 	m.Get("/preload", a.serveAny(a.o.Preload))
 	m.Get("/alerts", a.serveAny(a.o.Alerts))

@@ -26,6 +26,7 @@ func contractCases(t *testing.T) []contractCase {
 	all = append(all, adminCases(t)...)
 	all = append(all, streamCases(t)...)
 	all = append(all, tuningCases(t)...)
+	all = append(all, liveCases(t)...)
 	all = append(all, tenantCases(t)...)
 	all = append(all, jobCases(t)...)
 	return append(all, guardCases(t)...)

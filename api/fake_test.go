@@ -224,6 +224,8 @@ func newAdminHandler(t testing.TB, change ...func(*AdminOptions)) http.Handler {
 		Cache:     &fakeCache{},
 		Decisions: &fakeDecisions{},
 		Tuning:    fakeTuning{},
+		Live:      NewLive(func() any { return map[string]int{"in_flight": 3} }),
+		History:   fakeHistory{},
 		Metrics:   func(w io.Writer) { _, _ = io.WriteString(w, "penstock_up 1\n") },
 		Page: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")

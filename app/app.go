@@ -26,7 +26,6 @@ import (
 	"penstock/request"
 	"penstock/tenant"
 	"penstock/tuner"
-	"penstock/web"
 )
 
 // Options say where an App's configuration comes from and where it writes to.
@@ -68,6 +67,13 @@ type App struct {
 	preload *preload.Preloader
 	tenants *tenant.Directory
 
+	// What those who look see: the past, the present, and what saves most.
+	history     *observe.History
+	historyPath string // where it is kept; empty: nowhere
+	live        *api.Live
+	seen        lastSeen
+	topKeys     *observe.TopKeys
+
 	table   atomic.Pointer[table]
 	current atomic.Pointer[configs.Loaded]
 	reloads reloads
@@ -100,7 +106,7 @@ func New(o Options) (*App, error) {
 	}
 	a := &App{
 		o: o, level: new(slog.LevelVar), started: time.Now(), failed: make(chan error, 2 /* listeners */), quit: func() {},
-		metrics: observe.NewRegistry(), knobs: knob.NewRegistry(), window: observe.NewWindow(observe.WindowOptions{}),
+		topKeys: observe.NewTopKeys(0), metrics: observe.NewRegistry(), knobs: knob.NewRegistry(), window: observe.NewWindow(observe.WindowOptions{}),
 	}
 	a.log = newLogger(o.LogOutput, l.Config.Log.Format, a.level)
 	if err := a.build(l); err != nil {
@@ -143,12 +149,12 @@ func (a *App) build(l *configs.Loaded) error {
 		return err
 	}
 	a.sampler = observe.NewSampler(observe.SamplerOptions{
-		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Retention: l.Config.Monitoring.Retention,
-		Facts: a.facts, OnSample: a.alerts.Observe,
+		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Facts: a.facts, OnSample: a.onSample,
 	})
 	if err := a.newJobs(l, path); err != nil {
 		return err
 	}
+	a.newHistory(l.Config)
 	commit()
 	if a.keeper != nil {
 		a.keeper.load(a.tuner)
@@ -165,10 +171,12 @@ func (a *App) bind(c *configs.Config, path request.Doer) error {
 	if err != nil {
 		return err
 	}
-	admin, err := api.NewAdmin(a.adminOptions())
+	pages := a.newPages()
+	admin, err := api.NewAdmin(a.adminOptions(pages))
 	if err != nil {
 		return err
 	}
+	admin = a.renew(admin, pages)
 	serve := func(name, address string, h http.Handler) (*server, error) {
 		return listen(serverOptions{
 			name: name, address: address, handler: h, lane: h == data, log: a.log, failed: a.failed, maxHeaderBytes: int(c.Server.MaxHeaderBytes),
@@ -190,6 +198,7 @@ func (a *App) Start() {
 	for _, s := range []*server{a.data, a.admin} {
 		a.background.Go(s.serve)
 	}
+	a.background.Go(func() { a.keepHistory(ctx) })
 	a.sampler.Start()
 	a.tuner.Start()
 	a.startJobs()
@@ -314,6 +323,3 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 	}
 	return o
 }
-
-// page is the web page.
-func (a *App) page() http.Handler { return web.Handler(a.pageData) }

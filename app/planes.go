@@ -11,6 +11,7 @@ import (
 	"penstock/configs"
 	"penstock/request"
 	"penstock/tuner"
+	"penstock/web"
 )
 
 func (a *App) dataOptions(path request.Doer) api.DataOptions {
@@ -31,16 +32,16 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 	}
 }
 
-func (a *App) adminOptions() api.AdminOptions {
+func (a *App) adminOptions(pages *web.Handler) api.AdminOptions {
 	config := func() *configs.Config { return a.current.Load().Config }
 	return api.AdminOptions{
 		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.ledger},
-		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep,
-		Jobs:    a.apiJobs(),
+		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep, Jobs: a.apiJobs(),
+		Live: a.live, History: adminHistory{a, pages},
 		Limits:  func() any { return a.limits() },
 		Preload: func() any { return a.preload.Stats() },
 		Alerts:  func() any { return map[string]any{"enabled": a.alerts.On(), "alerts": a.alerts.Alerts()} },
-		Metrics: a.metrics.WritePrometheus, Page: a.page(),
+		Metrics: a.metrics.WritePrometheus, Page: pages,
 		Profiling: func() bool { return config().Profiling.Enabled },
 		Token:     func() string { return a.secrets.Load().adminToken },
 		ReadOnly:  func() bool { return config().Admin.ReadOnly },

@@ -28,7 +28,8 @@ func (a *App) applySettings(c *configs.Config) {
 	a.tuner.SetPlugs(a.plugs(c))
 	a.alerts.SetOn(c.Monitoring.Alerts)
 	a.applyJobs(c)
-	a.sampler.Apply(c.Monitoring.SamplingInterval, c.Monitoring.Retention)
+	a.sampler.Apply(c.Monitoring.SamplingInterval)
+	a.history.Apply(historyOptions(c.Monitoring))
 	a.preload.SetMaxItems(c.Preload.MaxItems)
 }
 
@@ -47,6 +48,9 @@ func (a *App) preloadOptions(c *configs.Config) preload.Options {
 func (a *App) onAccess(x cache.Access) {
 	if x.Prefetch {
 		return
+	}
+	if x.Hit {
+		a.topKeys.Add(x.Key, x.Upstream, x.Route)
 	}
 	a.preload.Observe(preload.Access{Request: x.Request, Client: x.Request.Client, Cache: request.CacheStatus{Hit: x.Hit}})
 }

@@ -13,7 +13,6 @@ import (
 	"penstock/scheduler"
 	"penstock/tuner"
 	"penstock/upstream"
-	"penstock/web"
 )
 
 // signalsSpan is the window of the signals that /v1/stats and the page show.
@@ -123,77 +122,4 @@ func (u UpstreamStats) binding() string {
 		return "breaker"
 	}
 	return u.Scheduler.Binding
-}
-
-// pageData fills the web page.
-func (a *App) pageData() web.Page {
-	s := a.Stats()
-	p := web.Page{
-		Version: s.Version, Uptime: time.Since(a.started), Status: "ready",
-		Totals: web.Totals{
-			Rate: s.Total.Requests.Rate, HitRatio: s.Total.Requests.HitRatio, ErrorRatio: s.Total.Requests.ErrorRatio,
-			P50: s.Total.Requests.P50, P95: s.Total.Requests.P95, P99: s.Total.Requests.P99,
-			InFlight: s.Total.Requests.InFlight, CallsSaved: s.Cache.Hits + s.Cache.StaleHits + s.Cache.Collapsed,
-			CacheEntries: s.Cache.Entries, CacheBytes: s.Cache.Bytes, MemoryBytes: s.Process.ResidentBytes,
-		},
-	}
-	if !s.Ready {
-		p.Status = "draining"
-	}
-	if last := a.LastReload(); last != nil && last.Err != nil {
-		p.Warning = "The last reload failed, the configuration before is in force: " + last.Err.Error()
-	}
-	for _, name := range slices.Sorted(maps.Keys(s.Upstreams)) {
-		u := s.Upstreams[name]
-		calls := u.Signals.Calls
-		p.Upstreams = append(p.Upstreams, web.Upstream{
-			Name: name, Binding: u.binding(), Breaker: u.Transport.Breaker, InFlight: u.Scheduler.InFlight,
-			Permits: u.Scheduler.Permits, Queued: u.Scheduler.Queued, Length: u.Scheduler.QueueLength,
-			CallRate: calls.Rate, ErrorRatio: calls.Outcomes.FailedRatio(), P50: calls.P50, P95: calls.P95,
-			Connections: u.Transport.Connections,
-		})
-	}
-	for _, r := range s.Routes {
-		q := r.Signals.Requests
-		p.Routes = append(p.Routes, web.Route{
-			Upstream: r.Upstream, Name: r.Route, Rate: q.Rate, HitRatio: q.HitRatio, ErrorRatio: q.ErrorRatio,
-			P50: q.P50, P95: q.P95, P99: q.P99,
-		})
-	}
-	a.pageKnobs(&p)
-	for _, al := range a.alerts.Alerts() {
-		p.Alerts = append(p.Alerts, web.Alert{
-			State: string(al.State), Severity: al.Severity, Name: al.Rule, Upstream: al.Upstream, Summary: al.Summary,
-		})
-	}
-	return p
-}
-
-func (a *App) pageKnobs(p *web.Page) {
-	format := make(map[string]func(float64) string)
-	for _, k := range a.knobs.All() {
-		st := k.State()
-		format[st.Spec.Name] = st.Spec.Format
-		w := web.Knob{
-			Name: st.Spec.Name, Value: st.Spec.Format(st.Value), Min: st.Spec.Format(st.Spec.Min),
-			Max: st.Spec.Format(st.Spec.Max), Source: string(st.Source), Doc: st.Spec.Doc,
-		}
-		if st.Pin != nil {
-			w.Note = st.Pin.Note
-		}
-		p.Knobs = append(p.Knobs, w)
-	}
-	for _, d := range a.tuner.Decisions(tuner.Filter{Limit: 10}) {
-		f := format[d.Knob]
-		if f == nil {
-			continue // its upstream was removed
-		}
-		effect := string(d.Verdict)
-		if d.RolledBack {
-			effect += ", rolled back"
-		}
-		p.Decisions = append(p.Decisions, web.Decision{
-			At: d.Time, Knob: d.Knob, From: f(d.From), To: f(d.To), Rule: d.Rule, Why: d.Reason, Effect: effect,
-		})
-	}
 }

@@ -123,7 +123,9 @@ type Pool struct {
 // Monitoring is sampling and alerts.
 type Monitoring struct {
 	SamplingInterval time.Duration `koanf:"sampling_interval" min:"100ms" max:"1m" doc:"How often signals are sampled for the history; more often shows more, less often costs less."`
-	Retention        time.Duration `koanf:"retention" min:"1m" max:"24h" doc:"How long samples are kept in memory; longer looks back further, shorter saves memory."`
+	Retention        time.Duration `koanf:"retention" min:"1m" max:"24h" doc:"How long each sample is kept in memory; longer looks back further in full, shorter saves memory."`
+	HistoryInterval  time.Duration `koanf:"history_interval" min:"1s" max:"1h" doc:"The step at which signals are kept for longer; shorter shows more of the past, longer saves memory."`
+	HistoryRetention time.Duration `koanf:"history_retention" min:"1m" max:"720h" doc:"How long signals are kept at history_interval; longer looks back further, shorter saves memory. At most 10000 steps are kept."`
 	Alerts           bool          `koanf:"alerts" doc:"Whether the built-in alert rules are evaluated; off keeps silent."`
 }
 

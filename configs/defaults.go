@@ -46,8 +46,11 @@ func Defaults() *Config {
 			MaxWait: jobs.DefaultMaxWait, WebhookAttempts: jobs.DefaultWebhookAttempts,
 		},
 		Pool:       Pool{MaxIdle: 512, MaxIdlePerHost: 128, IdleTimeout: 90 * time.Second, HTTP2: true},
-		Monitoring: Monitoring{SamplingInterval: time.Second, Retention: 15 * time.Minute, Alerts: true},
-		Preload:    Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.5},
+		Monitoring: Monitoring{
+			SamplingInterval: time.Second, Retention: 15 * time.Minute,
+			HistoryInterval: 15 * time.Second, HistoryRetention: 24 * time.Hour, Alerts: true,
+		},
+		Preload: Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.5},
 		Tuning: Tuning{
 			Mode: "active", Interval: 5 * time.Second,
 			StepRatio: 0.5, ProbeRatio: 0.03, StaleRatio: 0.01, LatencyRiseRatio: 0.25, ErrorRiseRatio: 0.02,

@@ -10,9 +10,9 @@ const (
 	// MinSamplingInterval and DefaultSamplingInterval bound and preset the time between samples.
 	MinSamplingInterval     = 100 * time.Millisecond
 	DefaultSamplingInterval = time.Second
-	// DefaultRetention is how long samples are kept.
+	// DefaultRetention is how long the samples' values are kept in full.
 	DefaultRetention = 15 * time.Minute
-	// MaxSamples is how many samples are kept at most, whatever the retention says.
+	// MaxSamples is how many values of a signal are kept at most per tier, whatever the retention says.
 	MaxSamples = 10_000
 )
 
@@ -30,8 +30,9 @@ type Sample struct {
 	At      time.Time `json:"at"`
 	Process Process   `json:"process"`
 	// Total and Upstreams are the signals of the window (10 s unless set otherwise) before At.
-	Total     Signals            `json:"total"`
-	Upstreams map[string]Signals `json:"upstreams"`
+	Total     Signals               `json:"total"`
+	Upstreams map[string]Signals    `json:"upstreams"`
+	Routes    map[RouteName]Signals `json:"-"`
 	// Facts are what the stages told, by signal; those of an upstream by "signal/upstream".
 	Facts map[string]float64 `json:"facts,omitempty"`
 }
@@ -43,8 +44,6 @@ type SamplerOptions struct {
 	// Interval is the time between samples: default 1 s, at least 100 ms. A shorter one shows more
 	// and costs more memory and time.
 	Interval time.Duration
-	// Retention is how long samples are kept: default 15 min, at most MaxSamples intervals.
-	Retention time.Duration
 	// Span is the window over which each sample's signals are taken, default 10 s.
 	Span time.Duration
 	// Facts, if set, is asked at each sample. It must be quick.
@@ -54,17 +53,16 @@ type SamplerOptions struct {
 	OnSample func(Sample)
 }
 
-// Sampler takes a Sample at each interval and keeps those of the retention.
+// Sampler takes a Sample at each interval and hands it on. It keeps the last one; a [History] keeps more.
 type Sampler struct {
 	o       SamplerOptions
 	changed chan struct{} // one token when the interval changed
 
-	mu                  sync.Mutex // guards what follows
-	interval, retention time.Duration
-	samples             []Sample // a ring: the oldest is at first
-	first, n            int
-	stop                chan struct{}
-	stopped             chan struct{}
+	mu       sync.Mutex // guards what follows
+	interval time.Duration
+	last     Sample
+	stop     chan struct{}
+	stopped  chan struct{}
 }
 
 // NewSampler returns a Sampler that does nothing until Start.
@@ -73,42 +71,22 @@ func NewSampler(o SamplerOptions) *Sampler {
 		o.Span = 10 * time.Second
 	}
 	s := &Sampler{o: o, changed: make(chan struct{}, 1)}
-	s.Apply(o.Interval, o.Retention)
+	s.Apply(o.Interval)
 	return s
 }
 
-// Apply changes the interval and the retention while the sampler runs; 0 is the default. Samples that
-// the new retention does not cover are dropped.
-func (s *Sampler) Apply(interval, retention time.Duration) {
+// Apply changes the interval while the sampler runs; 0 is the default.
+func (s *Sampler) Apply(interval time.Duration) {
 	if interval == 0 {
 		interval = DefaultSamplingInterval
 	}
-	if retention == 0 {
-		retention = DefaultRetention
-	}
-	interval = max(interval, MinSamplingInterval)
-	size := int(min(max(int64(retention/interval), 1), MaxSamples))
-
 	s.mu.Lock()
-	kept := s.last(size)
-	s.interval, s.retention = interval, retention
-	s.samples = make([]Sample, size)
-	s.first, s.n = 0, copy(s.samples, kept)
+	s.interval = max(interval, MinSamplingInterval)
 	s.mu.Unlock()
 	select {
 	case s.changed <- struct{}{}:
 	default:
 	}
-}
-
-// last returns the newest samples, at most n, oldest first. The caller holds mu.
-func (s *Sampler) last(n int) []Sample {
-	n = min(n, s.n)
-	out := make([]Sample, 0, n)
-	for i := s.n - n; i < s.n; i++ {
-		out = append(out, s.samples[(s.first+i)%len(s.samples)])
-	}
-	return out
 }
 
 // Start begins sampling. A second Start does nothing.
@@ -122,8 +100,7 @@ func (s *Sampler) Start() {
 	go s.run(s.stop, s.stopped)
 }
 
-// Stop ends sampling and waits for a sample under way. The samples stay. Stop is idempotent, and
-// Start may follow it.
+// Stop ends sampling and waits for a sample under way. Stop is idempotent, and Start may follow it.
 func (s *Sampler) Stop() {
 	s.mu.Lock()
 	stop, stopped := s.stop, s.stopped
@@ -160,14 +137,14 @@ func (s *Sampler) currentInterval() time.Duration {
 // Take takes a sample now and returns it.
 func (s *Sampler) Take() Sample {
 	snap := s.o.Window.Signals(s.o.Span)
-	sample := Sample{At: snap.At, Process: ReadProcess(), Total: snap.Total, Upstreams: snap.Upstreams}
+	sample := Sample{At: snap.At, Process: ReadProcess(), Total: snap.Total, Upstreams: snap.Upstreams, Routes: snap.Routes}
 	if s.o.Facts != nil {
 		sample.Facts = make(map[string]float64)
 		for _, f := range s.o.Facts() {
 			sample.Facts[factName(f.Signal, f.Upstream)] = f.Value
 		}
 	}
-	s.keep(&sample)
+	s.remember(&sample)
 	if s.o.OnSample != nil {
 		s.o.OnSample(sample)
 	}
@@ -181,37 +158,19 @@ func factName(signal, upstream string) string {
 	return signal + "/" + upstream
 }
 
-func (s *Sampler) keep(sample *Sample) {
+// remember keeps the sample, and measures the processor time since the one before.
+func (s *Sampler) remember(sample *Sample) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.n > 0 {
-		before := &s.samples[(s.first+s.n-1)%len(s.samples)]
-		if d := sample.At.Sub(before.At).Seconds(); d > 0 {
-			sample.Process.CPURatio = max((sample.Process.CPUSeconds-before.Process.CPUSeconds)/d, 0)
-		}
+	if d := sample.At.Sub(s.last.At).Seconds(); d > 0 && !s.last.At.IsZero() {
+		sample.Process.CPURatio = max((sample.Process.CPUSeconds-s.last.Process.CPUSeconds)/d, 0)
 	}
-	for s.n > 0 && sample.At.Sub(s.samples[s.first].At) > s.retention {
-		s.samples[s.first] = Sample{}
-		s.first = (s.first + 1) % len(s.samples)
-		s.n--
-	}
-	if s.n == len(s.samples) {
-		s.samples[s.first] = *sample
-		s.first = (s.first + 1) % len(s.samples)
-		return
-	}
-	s.samples[(s.first+s.n)%len(s.samples)] = *sample
-	s.n++
+	s.last = *sample
 }
 
-// Samples returns the samples taken after since, oldest first; a zero since gives all. The maps in
-// them are shared: read only.
-func (s *Sampler) Samples(since time.Time) []Sample {
+// Last returns the newest sample; its time is zero before the first. The maps in it are shared: read only.
+func (s *Sampler) Last() Sample {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := s.n
-	for n > 0 && !s.samples[(s.first+s.n-n)%len(s.samples)].At.After(since) {
-		n--
-	}
-	return s.last(n)
+	return s.last
 }

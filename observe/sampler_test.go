@@ -6,71 +6,64 @@ import (
 	"time"
 )
 
-func TestASampleIsTakenAtEachIntervalAndKeptForTheRetention(t *testing.T) {
+// counting returns a sampler and how many samples it has taken.
+func counting(interval time.Duration) (*Sampler, *int) {
+	n := new(int)
+	return NewSampler(SamplerOptions{Window: NewWindow(WindowOptions{}), Interval: interval, OnSample: func(Sample) { *n++ }}), n
+}
+
+func TestASampleIsTakenAtEachInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSampler(SamplerOptions{Window: NewWindow(WindowOptions{}), Interval: time.Second, Retention: 10 * time.Second})
+		s, n := counting(time.Second)
 		s.Start()
 		s.Start()
-		defer s.Stop()
 		time.Sleep(4*time.Second + 500*time.Millisecond)
-		if n := len(s.Samples(time.Time{})); n != 4 {
-			t.Errorf("%d samples after 4.5 s", n)
+		s.Stop()
+		if *n != 4 {
+			t.Errorf("%d samples after 4.5 s", *n)
 		}
-		time.Sleep(30 * time.Second)
-		all := s.Samples(time.Time{})
-		if len(all) != 10 {
-			t.Fatalf("%d samples are kept of 10 s", len(all))
-		}
-		for i := 1; i < len(all); i++ {
-			if !all[i].At.After(all[i-1].At) {
-				t.Fatalf("sample %d is not after the one before", i)
-			}
-		}
-		if n := len(s.Samples(all[6].At)); n != 3 {
-			t.Errorf("%d samples since the seventh, want 3", n)
+		if at := s.Last().At; time.Since(at) != 500*time.Millisecond {
+			t.Errorf("the last sample is %s old", time.Since(at))
 		}
 	})
 }
 
 func TestTheIntervalChangesLive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSampler(SamplerOptions{Window: NewWindow(WindowOptions{}), Interval: time.Minute, Retention: time.Hour})
+		s, n := counting(time.Minute)
 		s.Start()
-		defer s.Stop()
 		time.Sleep(2*time.Minute + time.Second)
-		s.Apply(time.Second, 5*time.Second)
+		s.Apply(time.Second)
 		synctest.Wait()
-		if n := len(s.Samples(time.Time{})); n != 2 {
-			t.Errorf("%d samples survived the change, want 2", n)
+		time.Sleep(5*time.Second + time.Millisecond)
+		s.Stop()
+		if *n != 2+5 {
+			t.Errorf("%d samples, want 2 and then 5", *n)
 		}
-		time.Sleep(20*time.Second + time.Millisecond)
-		if n := len(s.Samples(time.Time{})); n != 5 {
-			t.Errorf("%d samples are kept, want 5", n)
-		}
-		s.Apply(time.Nanosecond, 1000*time.Hour)
-		if n := len(s.samples); n != MaxSamples {
-			t.Errorf("the ring holds %d samples, want the cap of %d", n, MaxSamples)
+		s.Apply(time.Nanosecond)
+		if s.currentInterval() != MinSamplingInterval {
+			t.Errorf("the interval is %s", s.currentInterval())
 		}
 	})
 }
 
 func TestStopEndsTheSamplingAndStartGoesOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := NewSampler(SamplerOptions{Window: NewWindow(WindowOptions{}), Interval: time.Second})
+		s, n := counting(time.Second)
 		s.Stop()
 		s.Start()
 		time.Sleep(2*time.Second + time.Millisecond)
 		s.Stop()
 		s.Stop()
 		time.Sleep(time.Minute)
-		if n := len(s.Samples(time.Time{})); n != 2 {
-			t.Errorf("%d samples, want 2", n)
+		if *n != 2 {
+			t.Errorf("%d samples, want 2", *n)
 		}
 		s.Start()
 		time.Sleep(time.Second + time.Millisecond)
 		s.Stop()
-		if n := len(s.Samples(time.Time{})); n != 3 {
-			t.Errorf("%d samples after the second start, want 3", n)
+		if *n != 3 {
+			t.Errorf("%d samples after the second start, want 3", *n)
 		}
 	})
 }
