@@ -81,10 +81,14 @@ type keeper struct {
 }
 
 // openEngine opens the engine of a data_dir.
-func openEngine(dir string, log *slog.Logger) (engine.Engine, error) {
+func openEngine(dir string, c configs.Engine, log *slog.Logger) (engine.Engine, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*natsengine.DefaultReadyTimeout)
 	defer cancel()
-	e, err := natsengine.Open(ctx, natsengine.Options{Dir: filepath.Join(dir, "engine"), Log: log})
+	o := natsengine.Options{Dir: filepath.Join(dir, "engine"), Log: log}
+	if c.Sync == "interval" {
+		o.SyncInterval = c.SyncInterval
+	}
+	e, err := natsengine.Open(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
@@ -290,7 +294,7 @@ func (a *App) newKeeper(c *configs.Config) error {
 		return nil
 	}
 	a.ledger = tuner.NewLedger(ledgerSize)
-	e, err := openEngine(dir, a.log)
+	e, err := openEngine(dir, c.Engine, a.log)
 	if err != nil {
 		return err
 	}

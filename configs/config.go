@@ -24,6 +24,7 @@ type Config struct {
 	Preload    Preload             `koanf:"preload" doc:"Fetching what will probably be asked for next, with capacity that nobody else wants."`
 	Tuning     Tuning              `koanf:"tuning" doc:"The tuner that turns the knobs by measurement."`
 	Streaming  Streaming           `koanf:"streaming" doc:"The pipeline for batches and NDJSON streams."`
+	Engine     Engine              `koanf:"engine" doc:"How what is kept under data_dir is written: jobs, pins, decisions, learned state."`
 	Jobs       Jobs                `koanf:"jobs" doc:"Requests that are accepted now and answered later; they need data_dir."`
 	Profiling  Profiling           `koanf:"profiling" doc:"Go's profiler on the admin plane."`
 	Tenants    Tenants             `koanf:"tenants" doc:"Who asks, by what key, and what each may take: requests are shared out fairly between tenants."`
@@ -134,6 +135,12 @@ type Preload struct {
 	Enabled   bool    `koanf:"enabled" doc:"Whether keys that will probably be asked for are fetched ahead with spare capacity; on hides latency, off makes no call that nobody asked for."`
 	MaxItems  int     `koanf:"max_items" min:"1" max:"10000000" reload:"restart" doc:"The most keys that the access model remembers; more finds more patterns, fewer save memory."`
 	Threshold float64 `koanf:"threshold" min:"0" max:"1" doc:"The least probability at which a key is fetched ahead; lower fetches more and wastes more, higher only sure things."`
+}
+
+// Engine is how things are kept.
+type Engine struct {
+	Sync         string        `koanf:"sync" enum:"always,interval" reload:"restart" doc:"always: every write is on the disk before it is acknowledged, so a power cut costs nothing that was accepted. interval: the disk is synced every sync_interval, which is several times faster on slow disks; a power cut costs what was accepted since (a killed process costs nothing)."`
+	SyncInterval time.Duration `koanf:"sync_interval" min:"10ms" max:"5m" reload:"restart" doc:"How often the disk is synced under sync: interval; longer is faster, shorter loses less."`
 }
 
 // Jobs is the requests that are answered later.

@@ -40,6 +40,7 @@ func Defaults() *Config {
 		Workers:    Workers{Count: 16, Min: 1, Max: 256, QueueLength: 1000, RequestTimeout: 2 * time.Minute},
 		Batching:   Batching{Enabled: true, Linger: 5 * time.Millisecond, MaxItems: 50},
 		Priorities: Priorities{Enabled: true},
+		Engine:     Engine{Sync: "always", SyncInterval: time.Second},
 		Jobs: Jobs{
 			Enabled: true, Running: jobs.DefaultRunning, MaxStored: jobs.DefaultMaxStored, MaxAttempts: jobs.DefaultMaxAttempts,
 			Backoff: jobs.DefaultBackoff, MaxBackoff: jobs.DefaultMaxBackoff, Retention: jobs.DefaultRetention,

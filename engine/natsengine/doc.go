@@ -9,7 +9,8 @@
 //	damaged/     streams that could not be read any more, moved out of the way with their time
 //
 // Invariants: nothing listens, the connection is in process. Every write is synced before it is
-// acknowledged (SyncAlways): only that keeps acknowledged writes over a power cut. The maxima of memory
+// acknowledged (SyncAlways), unless Options.SyncInterval says otherwise: only that keeps acknowledged
+// writes over a power cut; a killed process loses none either way. The maxima of memory
 // and store are always set; the server's own default takes most of the machine. A store that another
 // process holds, that can't be written or that was written by a clustered server is refused with a
 // message that says what to do. A stream that is named in store.json and that the server did not

@@ -21,6 +21,9 @@ import (
 type Options struct {
 	// Dir is the folder of the store, made if it is not there. Required.
 	Dir string
+	// SyncInterval, if not zero, is how often what was written is synced to the disk: a power cut then
+	// costs the writes of so long. Zero: every write is synced before it is acknowledged.
+	SyncInterval time.Duration
 	// MaxStoreBytes bounds what all buckets and logs together may take on disk: default 1 GiB. Each
 	// reserves its own maximum of it when it is opened.
 	MaxStoreBytes int64
@@ -98,7 +101,8 @@ func Open(ctx context.Context, o Options) (_ *Engine, err error) {
 func (e *Engine) start(ctx context.Context) error {
 	faults := &serverLog{log: e.o.Log}
 	srv, err := server.NewServer(&server.Options{
-		ServerName: "penstock", DontListen: true, JetStream: true, StoreDir: e.store.natsDir(), SyncAlways: true,
+		ServerName: "penstock", DontListen: true, JetStream: true, StoreDir: e.store.natsDir(), SyncAlways: e.o.SyncInterval == 0,
+		SyncInterval: e.o.SyncInterval,
 		JetStreamMaxMemory: e.o.MaxMemoryBytes, JetStreamMaxStore: e.o.MaxStoreBytes,
 		NoSigs: true, DisableJetStreamBanner: true,
 	})
