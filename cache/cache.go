@@ -23,6 +23,7 @@ type Cache struct {
 	store    *store
 	flights  *flightTable
 	memos    *memos
+	habits   *habits
 	counters *counters
 	disk     *disk
 	codec    codec
@@ -53,8 +54,14 @@ func New(o Options, next request.Doer) (*Cache, error) {
 		st.close()
 		return nil, err
 	}
+	habits, err := newHabits()
+	if err != nil {
+		st.close()
+		memos.close()
+		return nil, err
+	}
 	c := &Cache{
-		next: next, log: o.Logger, store: st, flights: newFlightTable(), memos: memos,
+		next: next, log: o.Logger, store: st, flights: newFlightTable(), memos: memos, habits: habits,
 		counters: newCounters(o.Scope),
 	}
 	c.settings.Store(&o)

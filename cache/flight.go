@@ -43,6 +43,10 @@ type flight struct {
 	// listed is the key in the table, guarded by the table's shard; single: nobody joins it there.
 	listed string
 	single bool
+	// superseded, if not nil, is closed when another call has brought an answer for this key. told,
+	// guarded as listed is, says that it is closed.
+	superseded chan struct{}
+	told       bool
 
 	mu      sync.Mutex // guards waiters and dead
 	waiters map[*waiter]struct{}
@@ -293,7 +297,7 @@ func (f *flight) learn(o *outcome) {
 		f.c.memos.vary(f.key, o.vary)
 		f.c.flights.relist(f, flightKey(f.req.Method, f.key, f.selectors, o.vary))
 	}
-	f.remember(o.verdict.share)
+	f.remember(o.verdict.share, o.response.Status, o.vary)
 	switch {
 	case !o.storable:
 		f.c.flights.unlist(f)
@@ -302,9 +306,13 @@ func (f *flight) learn(o *outcome) {
 	}
 }
 
-// remember notes for the requests to come whether answers for this key can be shared.
-func (f *flight) remember(share bool) {
-	key := flightKey(f.req.Method, f.key, f.selectors, f.c.varyOf(f.key))
+// remember notes for the requests to come whether answers for this key, and for its likes, can be
+// shared. A failure says nothing of those to come.
+func (f *flight) remember(share bool, status int, vary []string) {
+	if !failed(status) {
+		f.c.habits.learn(f.req, share, vary)
+	}
+	key := flightKey(f.req.Method, f.key, f.selectors, f.c.varyOf(f.key, f.req))
 	if !share {
 		f.c.memos.forbid(key)
 	} else if f.single {

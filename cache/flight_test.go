@@ -110,7 +110,7 @@ func TestStampede(t *testing.T) {
 				return reply(200, r.Header.Get("Authorization"), "Cache-Control", "max-age=60")
 			},
 			header: func(int) []string { return []string{"Authorization", "me"} },
-			calls:  clients, takes: time.Second, distinct: 1,
+			calls:  clients, takes: 500 * time.Millisecond, distinct: 1,
 		},
 		"two variants": {
 			answer: func(r *request.Request) *request.Response {

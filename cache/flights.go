@@ -89,6 +89,20 @@ func (t *flightTable) setApart(s *flightShard, f *flight) {
 	s.m[f.listed] = f
 }
 
+// supersede tells the flights of f's key that go alone and have not begun that there is an answer by
+// now.
+func (t *flightTable) supersede(f *flight) {
+	s := t.shard(f.key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, g := range s.m {
+		if g != f && g.key == f.key && g.superseded != nil && !g.told && !g.req.Started() {
+			g.told = true
+			close(g.superseded)
+		}
+	}
+}
+
 // singleMark parts a store key from the number of a flight that nobody joins; see flightKey.
 const singleMark = "\x00N"
 
@@ -212,9 +226,8 @@ func (m *memos) forbidden(flightKey string) bool {
 // vary remembers the selecting fields of a store key.
 func (m *memos) vary(key string, names []string) { m.varies.Set(key, names) }
 
-func (m *memos) varyOf(key string) []string {
-	names, _ := m.varies.GetIfPresent(key)
-	return names
+func (m *memos) varyOf(key string) (names []string, ok bool) {
+	return m.varies.GetIfPresent(key)
 }
 
 func (m *memos) close() {

@@ -48,8 +48,8 @@ func (c *Cache) forward(k *call) (*request.Response, error) {
 
 func (c *Cache) share(k *call) (*request.Response, error) {
 	for range maxJoins {
-		key := flightKey(k.r.Method, k.key, k.r.Header, c.varyOf(k.key))
-		if c.memos.forbidden(key) {
+		key := flightKey(k.r.Method, k.key, k.r.Header, c.varyOf(k.key, k.r))
+		if c.memos.forbidden(key) || !c.worthWaiting(k) {
 			break
 		}
 		f, w, hit := c.join(k, key)
@@ -70,6 +70,12 @@ func (c *Cache) share(k *call) (*request.Response, error) {
 	return c.solo(k)
 }
 
+// worthWaiting reports whether k should join others of its key. Where something is stored, or the route
+// itself says what may be shared, there is nothing to guess.
+func (c *Cache) worthWaiting(k *call) bool {
+	return k.q.mode == request.CacheTTL || k.stale != nil || c.habits.worthWaiting(k.r)
+}
+
 // solo makes a call that nobody joins. Its answer may be stored all the same, and it asks whether
 // what is stored is still right.
 func (c *Cache) solo(k *call) (*request.Response, error) {
@@ -86,6 +92,7 @@ func (c *Cache) solo(k *call) (*request.Response, error) {
 			}
 		}
 	}
+	f.superseded = make(chan struct{})
 	c.flights.listAlone(f)
 	c.start(f)
 	resp, err := c.await(k, f, w)
@@ -97,15 +104,37 @@ func (c *Cache) solo(k *call) (*request.Response, error) {
 
 // await waits for a flight's answer to w.
 func (c *Cache) await(k *call, f *flight, w *waiter) (*request.Response, error) {
-	if err := f.wait(k.ctx, k.r, w); err != nil {
-		return nil, err
+	for superseded := f.superseded; ; superseded = nil {
+		ready, err := f.wait(k.ctx, k.r, w, superseded)
+		if err != nil {
+			return nil, err
+		}
+		if ready {
+			return c.collect(k, f, w)
+		}
+		if hit := c.overtaken(k); hit != nil {
+			f.leave(w)
+			return hit, nil
+		}
 	}
-	return c.collect(k, f, w)
 }
 
-// wait waits until f is ready, and hands w's request the interim answers meanwhile. Its error says
-// that the request ended first.
-func (f *flight) wait(ctx context.Context, r *request.Request, w *waiter) error {
+// overtaken is the answer that another call has brought for k by now, nil if it is not for k.
+func (c *Cache) overtaken(k *call) *request.Response {
+	if !k.useStore {
+		return nil
+	}
+	now := time.Now()
+	e, use := c.find(k.key, k.r, &k.d, now)
+	if e == nil || use != useFresh {
+		return nil
+	}
+	return c.hit(k.r, e, now, k.o, request.CacheStatus{Fwd: k.fwd, Collapsed: true})
+}
+
+// wait waits until f is ready, or superseded, and hands w's request the interim answers meanwhile. Its
+// error says that the request ended first.
+func (f *flight) wait(ctx context.Context, r *request.Request, w *waiter, superseded <-chan struct{}) (ready bool, err error) {
 	var interims chan interim
 	if w.leader && r.Interim != nil {
 		interims = f.interim
@@ -120,22 +149,27 @@ func (f *flight) wait(ctx context.Context, r *request.Request, w *waiter) error 
 				case i := <-interims:
 					r.Interim.WriteInterim(i.status, i.header)
 				default:
-					return nil
+					return true, nil
 				}
 			}
+		case <-superseded:
+			return false, nil
 		case <-ctx.Done():
 			f.leave(w)
-			return gone(ctx)
+			return false, gone(ctx)
 		}
 	}
 }
 
-// varyOf are the selecting fields that answers to key are known to have.
-func (c *Cache) varyOf(key string) []string {
+// varyOf are the selecting fields that answers to r, whose key that is, are known or likely to have.
+func (c *Cache) varyOf(key string, r *request.Request) []string {
 	if rec := c.store.get(key); rec != nil {
 		return rec.variants[0].vary
 	}
-	return c.memos.varyOf(key)
+	if names, ok := c.memos.varyOf(key); ok {
+		return names
+	}
+	return c.habits.varyOf(r)
 }
 
 // join finds the flight of that key or begins it. w is nil if the flight is not for us. hit is an
@@ -248,7 +282,7 @@ func (c *Cache) alone(ctx context.Context, r *request.Request, q question, fwd s
 	f := c.newFlight(ctx, r, q, "", nil)
 	f.waiters[w] = struct{}{}
 	c.start(f)
-	if err := f.wait(ctx, r, w); err != nil {
+	if _, err := f.wait(ctx, r, w, nil); err != nil {
 		return nil, err
 	}
 	if f.err != nil {

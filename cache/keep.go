@@ -54,6 +54,9 @@ func (f *flight) put(e *entry) bool {
 	switch became {
 	case admitted:
 		f.c.counters.stored.Inc()
+		if f.superseded != nil {
+			f.c.flights.supersede(f)
+		}
 	case overShare:
 		f.c.counters.shareExceeded.Inc()
 	}
@@ -78,7 +81,7 @@ func (f *flight) renew(resp *request.Response, m moment) {
 		f.c.purgeKey(f.key) // it may not be kept any longer
 	}
 	f.c.counters.revalidated.Inc()
-	f.remember(v.share)
+	f.remember(v.share, f.validates.status, f.validates.vary)
 	f.c.flights.unlist(f)
 	f.hand(o)
 }

@@ -88,5 +88,6 @@ func (c *Cache) Close() error {
 	err := c.Save(context.Background())
 	c.store.close()
 	c.memos.close()
+	c.habits.close()
 	return err
 }
