@@ -64,6 +64,7 @@ type App struct {
 	keeper  *keeper       // nil: nothing is kept
 	jobs    *jobs.Service // nil: there are none
 	scratch engine.Engine // keeps the jobs of a run that keeps nothing; else nil
+	flows   sync.Map      // upstream name -> *tuner.FlowMeter
 	preload *preload.Preloader
 	tenants *tenant.Directory
 

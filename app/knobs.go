@@ -75,6 +75,14 @@ func (p *knobPlan) planUpstream(c *configs.Config, name string, u configs.Upstre
 		Name: "retry.budget." + name, Kind: knob.KindFloat, Unit: "ratio", Default: u.Retry.BudgetRatio, Max: 1,
 		Doc: "The share of calls that may be retries; more hides more failures, less adds less load in bad times.",
 	}, u.Retry.BudgetRatio)
+	p.add(key+"workers.codel_target", knob.Spec{
+		Name: "codel.target." + name, Kind: knob.KindDuration, Unit: "s", Default: d.Workers.CoDelTarget.Seconds(), Max: 3600,
+		Doc: "How old the oldest waiting request may be before the queue counts as standing; longer rides out bursts, shorter answers the newest sooner; 0: four times the service time.",
+	}, w.CoDelTarget.Seconds())
+	p.add(key+"workers.codel_interval", knob.Spec{
+		Name: "codel.interval." + name, Kind: knob.KindDuration, Unit: "s", Default: d.Workers.CoDelInterval.Seconds(), Max: 3600,
+		Doc: "How long the oldest must be over codel.target for the queue to count as standing; longer forgives longer bursts; 0: ten times the service time.",
+	}, w.CoDelInterval.Seconds())
 	if u.Cache.Mode == "ttl" {
 		p.planTTL(ttlKnob(name, request.ProxyRoute), key+"cache.ttl", u.Cache)
 	}

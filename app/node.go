@@ -81,7 +81,9 @@ func (a *App) nodeOptions(l *configs.Loaded, name string) (nodeOptions, error) {
 			Upstream: name, Workers: a.intKnob("workers." + name), QueueLength: u.Workers.QueueLength,
 			Priorities: c.Priorities.Enabled, Weights: a.tenants.Weight, HoldMax: u.Timeouts.Total,
 			BatchTarget: a.intKnob("batch.target." + name), BatchLinger: a.durationKnob("batch.linger." + name),
-			Scope: scope,
+			CoDelTarget: a.durationKnob("codel.target." + name), CoDelInterval: a.durationKnob("codel.interval." + name),
+			OnWait: a.onWait(name),
+			Scope:  scope,
 		},
 	}
 	if u.Workers.QueueLength == 0 {

@@ -189,6 +189,7 @@ func (a *App) retire(n *node) {
 	if a.table.Load().nodes[n.name] == nil { // it may have come back meanwhile
 		a.metrics.DropUpstream(n.name)
 		a.window.Forget(n.name)
+		a.flows.Delete(n.name)
 	}
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"maps"
 	"slices"
+	"time"
 
 	"penstock/configs"
 	"penstock/observe"
@@ -15,6 +16,7 @@ func (a *App) plugs(c *configs.Config) []tuner.Plug {
 	var plugs []tuner.Plug
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
 		plugs = append(plugs, a.workersPlug(name))
+		plugs = append(plugs, a.flowPlugs(c, name)...)
 	}
 	return plugs
 }
@@ -29,6 +31,7 @@ func (a *App) workersPlug(upstream string) tuner.Plug {
 // onCall takes a finished upstream call.
 func (a *App) onCall(c observe.Call) {
 	a.window.OnCall(c)
+	a.flow(c.Upstream).OnCall(c, time.Now())
 	a.tuner.OnCall(c)
 }
 

@@ -90,6 +90,8 @@ type Workers struct {
 	Min            int           `koanf:"min" min:"1" max:"1000" doc:"The fewest that the tuner may set; higher keeps throughput in bad times, lower lets it back off further."`
 	Max            int           `koanf:"max" min:"1" max:"1000" doc:"The most that the tuner may set; higher finds more capacity, lower protects the upstream."`
 	QueueLength    int           `koanf:"queue_length" min:"0" max:"1000000" doc:"How many requests may wait; longer rides out bursts, shorter refuses sooner (503 with Retry-After); 0: refuse whatever can't start at once."`
+	CoDelTarget    time.Duration `koanf:"codel_target" min:"0s" max:"1h" doc:"How old the oldest waiting request of an urgency may be before its queue counts as standing (RFC 8289): then the newest goes first and the oldest are given up; longer rides out bursts, shorter answers the newest sooner; 0: four times the upstream's service time, at least 5ms."`
+	CoDelInterval  time.Duration `koanf:"codel_interval" min:"0s" max:"1h" doc:"How long the oldest must be over codel_target for that; longer forgives longer bursts; 0: ten times the service time, at least 100ms."`
 	RequestTimeout time.Duration `koanf:"request_timeout" min:"0s" max:"24h" doc:"The longest that one request may take, waiting included; longer suits slow APIs, shorter frees clients sooner; 0: no limit of its own."`
 }
 

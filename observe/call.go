@@ -29,6 +29,8 @@ type Call struct {
 	Outcome Outcome
 	// InFlight is how many calls of the upstream were in flight when it started, itself included.
 	InFlight int
+	// Retry counts the tries of the same request before this one; 0: the first.
+	Retry int
 	// Items is how many requests it served, 1 or more.
 	Items int
 	// Bytes is the size of the answer's body.

@@ -198,6 +198,9 @@ func (s *Scheduler) codelTimes() (target, interval time.Duration) {
 	if k := s.opts.CoDelTarget; k.Knob != nil && k.Get() > 0 {
 		target = k.Get()
 	}
+	if k := s.opts.CoDelInterval; k.Knob != nil && k.Get() > 0 {
+		return target, max(k.Get(), target)
+	}
 	return target, max(codelMinInterval, codelIntervalTrips*trip, target)
 }
 

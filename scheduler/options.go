@@ -95,6 +95,9 @@ type Options struct {
 	// CoDelTarget is the age of the oldest request of an urgency above which it counts as
 	// overloaded; zero: four times the upstream's mean service time, at least 5 ms.
 	CoDelTarget knob.Duration
+	// CoDelInterval is how long the oldest request must be over the target until the urgency counts as
+	// overloaded, at least the target; zero: ten times the mean service time, at least 100 ms.
+	CoDelInterval knob.Duration
 	// Scope takes the metrics; nil: nobody sees them.
 	Scope *observe.Scope
 	// OnWait is told how long each dispatched request waited. It must be quick and safe for

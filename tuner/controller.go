@@ -1,6 +1,8 @@
 package tuner
 
 import (
+	"time"
+
 	"penstock/observe"
 )
 
@@ -11,6 +13,16 @@ type Outcome struct {
 	Verdict  Verdict
 	// RolledBack: the knob stands at From again.
 	RolledBack bool
+}
+
+// pauseAfter is how long a rule waits after the outcome of a try, and until when: not at all after one that was
+// better, else twice as long each time.
+func pauseAfter(last *Outcome, pause time.Duration, now time.Time) (time.Duration, time.Time) {
+	if last.Verdict == VerdictBetter {
+		return 0, time.Time{}
+	}
+	pause = nextWait(pause)
+	return pause, now.Add(pause)
 }
 
 // Proposal is what a controller wants.

@@ -121,3 +121,9 @@ func change(before, after float64) float64 {
 	}
 	return after/before - 1
 }
+
+func measuredFlow(b, a *Flow) string {
+	return fmt.Sprintf("goodput %.1f/s to %.1f/s, the time to an answer %.0f ms to %.0f ms (of which waiting %.0f ms to %.0f ms), failed or given up %.1f %% to %.1f %%, %.1f to %.1f requests a call",
+		b.goodput(), a.goodput(), 1e3*b.answer(), 1e3*a.answer(), 1e3*b.wait(), 1e3*a.wait(),
+		100*(b.failedRatio()+b.lost()), 100*(a.failedRatio()+a.lost()), b.batch(), a.batch())
+}

@@ -140,6 +140,8 @@ type State struct {
 	InFlight int
 	// RetryBudget is how many retries could be made at once now.
 	RetryBudget float64
+	// RetriesDenied is how many retries the budget did not pay for, in all.
+	RetriesDenied uint64
 	// Connections is how many connections are open, in use or idle.
 	Connections int
 }
@@ -150,7 +152,7 @@ func (c *Client) State() State {
 	st := State{
 		Upstream:    c.name,
 		InFlight:    int(c.inFlight.Load()),
-		RetryBudget: c.budget.left(time.Now()),
+		RetryBudget: c.budget.left(time.Now()), RetriesDenied: c.meters.budgetExhausted.Get(),
 		Connections: int(c.conns.Load()),
 	}
 	st.Breaker, st.BreakerSince = b.state()

@@ -36,6 +36,7 @@ type exchange struct {
 
 	start    time.Time
 	inFlight int
+	retry    int // tries before this one
 	ticket   ticket
 	status   int
 	answer   http.Header
@@ -51,13 +52,14 @@ type exchange struct {
 func (x *exchange) name() string { return x.c.name }
 
 // attempt makes the call once. It returns an answer, or what went wrong.
-func (x *exchange) attempt(first bool) (*http.Response, failure) {
+func (x *exchange) attempt(retry int) (*http.Response, failure) {
 	t, wait, ok := x.s.breaker.allow()
 	if !ok {
 		x.c.meters.breakerRejected.Inc()
 		return nil, x.breakerOpen(wait)
 	}
-	if first {
+	x.retry = retry
+	if retry == 0 {
 		x.c.budget.deposit(x.s.opts.Retry.BudgetRatio.Get())
 	}
 	x.ticket = t
@@ -143,7 +145,7 @@ func (x *exchange) report(o observe.Outcome, v verdict) {
 	if m.onCall != nil {
 		m.onCall(observe.Call{
 			Upstream: x.name(), Route: x.routeName, Start: x.start, Duration: took, Status: x.status,
-			Outcome: o, InFlight: x.inFlight, Items: max(1, x.r.Items), Bytes: x.read.Load(), Header: x.answer,
+			Outcome: o, InFlight: x.inFlight, Retry: x.retry, Items: max(1, x.r.Items), Bytes: x.read.Load(), Header: x.answer,
 		})
 	}
 }

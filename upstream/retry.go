@@ -24,7 +24,7 @@ const (
 // run makes attempts until one is to be handed on.
 func (x *exchange) run() (*request.Response, error) {
 	for retry := 0; ; retry++ {
-		resp, f := x.attempt(retry == 0)
+		resp, f := x.attempt(retry)
 		if resp != nil {
 			delay, again := time.Duration(0), false
 			if x.s.retriesStatus(resp.StatusCode) && !considered(resp.Header) {
