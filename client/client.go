@@ -122,6 +122,18 @@ func newCaller(base string, hc *http.Client, header http.Header) (caller, error)
 	return caller{base: strings.TrimRight(base, "/"), http: hc, header: header}, nil
 }
 
+// with is the caller with more headers.
+func (c *caller) with(more http.Header) *caller {
+	header := c.header.Clone()
+	if header == nil {
+		header = make(http.Header)
+	}
+	for name, values := range more {
+		header[name] = values
+	}
+	return &caller{base: c.base, http: c.http, header: header}
+}
+
 // open makes a call and returns the response as it is; the caller must close its body.
 func (c *caller) open(ctx context.Context, method, path, contentType string, body []byte) (*http.Response, error) {
 	var r io.Reader
