@@ -109,6 +109,10 @@ type AdminOptions struct {
 	// Token is the secret to be sent as "Authorization: Bearer TOKEN" (or as the password of
 	// basic authentication, which is what browsers can do); nil or "": none is needed.
 	Token func() string
+	// Tokens are further secrets, each with a name; nil: none.
+	Tokens func() []AdminToken
+	// Session is how long a login lasts; nil: DefaultSession.
+	Session func() time.Duration
 	// ReadOnly refuses all that changes something; nil: no.
 	ReadOnly func() bool
 	// Ready says whether the data plane welcomes new requests, and if not, why; nil: yes.
@@ -129,6 +133,12 @@ func (o *AdminOptions) defaults() {
 	if o.Token == nil {
 		o.Token = func() string { return "" }
 	}
+	if o.Tokens == nil {
+		o.Tokens = func() []AdminToken { return nil }
+	}
+	if o.Session == nil {
+		o.Session = func() time.Duration { return DefaultSession }
+	}
 	if o.PinsChanged == nil {
 		o.PinsChanged = func() {}
 	}
@@ -145,6 +155,9 @@ type admin struct {
 	o      AdminOptions
 	mux    *chi.Mux
 	origin *http.CrossOriginProtection
+	// sessions are the logins, guesses who sent wrong tokens.
+	sessions sessions
+	guesses  guesses
 	// streams is how many event streams are open.
 	streams atomic.Int64
 }
@@ -161,6 +174,7 @@ func NewAdmin(o AdminOptions) (http.Handler, error) {
 	a.mux.Use(middleware.GetHead)
 	a.mountCommon(a.mux)
 	a.mux.Route("/admin/v1", a.mountAPI)
+	a.mountLogin()
 	if o.Metrics != nil {
 		a.mux.Get("/metrics", a.serveMetrics)
 	}
@@ -198,6 +212,9 @@ func (a *admin) mountAPI(m chi.Router) {
 	m.Get("/limits", a.serveAny(a.o.Limits))
 	m.Get("/preload", a.serveAny(a.o.Preload))
 	m.Get("/alerts", a.serveAny(a.o.Alerts))
+	m.Get("/session", a.serveSession)
+	m.Post("/login", a.serveLogin)
+	m.Post("/logout", a.serveLogout)
 }
 
 func (a *admin) mountProfiling() {
@@ -225,10 +242,17 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r = r.WithContext(x)
 	defer a.recover(w, r, x)
 	strictHeaders(w.Header())
-	if err := a.guard(w, r); err != nil {
+	id, err := a.guard(w, r)
+	if err != nil {
+		if a.o.Page != nil && !a.ownPath(r.URL.Path) && navigation(r) && w.Header().Get("Www-Authenticate") != "" {
+			w.Header().Del("Www-Authenticate")
+			toLogin(w, r)
+			return
+		}
 		a.fail(w, r, x, err)
 		return
 	}
+	x.Context = context.WithValue(x.Context, identityKey{}, id)
 	if a.o.Page != nil && !a.ownPath(r.URL.Path) {
 		x.status = http.StatusOK
 		a.o.Page.ServeHTTP(w, r)
@@ -241,7 +265,7 @@ func (a *admin) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // ownPath reports whether a path is the API's, so that the page doesn't get it.
 func (a *admin) ownPath(path string) bool {
 	switch path {
-	case "/healthz", "/readyz", "/metrics":
+	case "/healthz", "/readyz", "/metrics", loginPath, logoutPath:
 		return true
 	}
 	return strings.HasPrefix(path, "/admin/") || strings.HasPrefix(path, "/debug/") || strings.HasPrefix(path, "/v1/")

@@ -17,9 +17,11 @@ import (
 )
 
 func TestTheTokenIsNeededForAllButHealth(t *testing.T) {
-	h := newAdminHandler(t, func(o *AdminOptions) { o.Token = func() string { return "s3cret" } })
 	paths := []string{"/", "/metrics", "/admin/v1/config", "/admin/v1/knobs", "/debug/pprof/", "/v1/openapi.yaml", "/nothing"}
+	var h http.Handler
 	for _, path := range paths {
+		// A new one each time: many wrong tokens in a row would be held up.
+		h = newAdminHandler(t, func(o *AdminOptions) { o.Token = func() string { return "s3cret" } })
 		for _, header := range [][]string{nil, {"Authorization", "Bearer wrong"}, {"Authorization", "Bearer "}, {"Authorization", "Bearer"},
 			{"Authorization", "s3cret"}, {"Authorization", "Bearer s3cret2"}, {"Authorization", "Basic eA=="}, {"Authorization", "Basic eDp5"}} {
 			w := ask(h, "GET", path, "", header...)
@@ -134,7 +136,7 @@ func TestAPinHoldsUntilItsEndAndCanBeTakenAway(t *testing.T) {
 			return v
 		}
 		v := pin(`{"value":12,"for":"1m","note":"a try"}`)
-		if k.Value() != 12 || v.Pin == nil || v.Pin.Note != "a try" || v.Pin.Author != "api" || !v.Pin.Until.Equal(time.Now().Add(time.Minute)) || v.Source != "pin" {
+		if k.Value() != 12 || v.Pin == nil || v.Pin.Note != "a try" || v.Pin.Author != "operator" || !v.Pin.Until.Equal(time.Now().Add(time.Minute)) || v.Source != "pin" {
 			t.Errorf("pinned: %+v %+v", v, v.Pin)
 		}
 		<-time.After(61 * time.Second) // virtual

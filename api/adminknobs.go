@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -118,7 +119,7 @@ func (a *admin) servePin(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, x, err)
 		return
 	}
-	pin, err := body.pin(k.Spec())
+	pin, err := body.pin(x, k.Spec())
 	if err != nil {
 		a.fail(w, r, x, err)
 		return
@@ -138,7 +139,7 @@ func (a *admin) serveUnpin(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, x, err)
 		return
 	}
-	had, err := k.Unpin(false, true)
+	had, err := k.UnpinBy(AuthorOf(x), false, true)
 	switch {
 	case err != nil:
 		a.fail(w, r, x, request.Errorf(request.ProblemUnprocessable, "%w", err))
@@ -157,13 +158,13 @@ type pinBody struct {
 	Until *time.Time      `json:"until"`
 	For   *string         `json:"for"`
 	Note  string          `json:"note"`
-	// Author says who pins; empty: "api".
+	// Author says who pins, where the token does not say it.
 	Author string `json:"author"`
 }
 
-func (b pinBody) pin(s knob.Spec) (knob.Pin, error) {
+func (b pinBody) pin(ctx context.Context, s knob.Spec) (knob.Pin, error) {
 	p := knob.Pin{Note: b.Note, Author: b.Author}
-	faults := signed(&p.Author, b.Note)
+	faults := signed(ctx, &p.Author, b.Note)
 	var err error
 	if p.Value, err = b.value(s); err != nil {
 		faults = append(faults, request.FieldError{Pointer: "/value", Detail: err.Error()})

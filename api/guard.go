@@ -1,8 +1,7 @@
 package api
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -22,40 +21,68 @@ func strictHeaders(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// guard refuses who may not pass: first foreign sites, then strangers, then changes of a
-// read-only service. Health is for everybody.
-func (a *admin) guard(w http.ResponseWriter, r *http.Request) error {
+// guard refuses who may not pass: first foreign sites, then strangers, then changes of who may only
+// look. It says who passes. Health, and the way in and out, are for everybody.
+func (a *admin) guard(w http.ResponseWriter, r *http.Request) (*identity, error) {
 	if r.URL.Path == "/healthz" || r.URL.Path == "/readyz" {
-		return nil
+		return &identity{author: DefaultAuthor}, nil
 	}
-	token := a.o.Token()
-	if token == "" && rebound(r) {
-		return request.Errorf(request.ProblemForbidden,
+	tokens := a.tokens()
+	if len(tokens) == 0 && rebound(r) {
+		return nil, request.Errorf(request.ProblemForbidden,
 			"a loopback address was asked for by the name %.100q, as a hostile web page could; use localhost or the address, or set admin.token", r.Host)
 	}
 	if err := a.origin.Check(r); err != nil {
-		return request.Errorf(request.ProblemForbidden, "a page of another origin may change nothing here: %w", err)
+		return nil, request.Errorf(request.ProblemForbidden, "a page of another origin may change nothing here: %w", err)
 	}
-	if token != "" && !authorized(r, token) {
-		w.Header()["Www-Authenticate"] = []string{`Bearer realm="penstock"`, `Basic realm="penstock"`}
-		return request.Errorf(request.ProblemUnauthorized, "send the admin.token as \"Authorization: Bearer TOKEN\"")
+	if entry(r.URL.Path) {
+		return &identity{author: DefaultAuthor}, nil
 	}
-	if a.o.ReadOnly() && r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions {
+	id, err := a.identify(r, tokens)
+	if err != nil {
+		demandToken(w, r, err)
+		return nil, err
+	}
+	if !reading(r.Method) {
+		return id, a.mayChange(id)
+	}
+	return id, nil
+}
+
+func reading(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions
+}
+
+// mayChange says why id may change nothing; nil: it may.
+func (a *admin) mayChange(id *identity) error {
+	if a.o.ReadOnly() {
 		return request.Errorf(request.ProblemForbidden, "the admin plane is read-only; start without --read-only or set admin.read_only: false")
+	}
+	if id.readOnly {
+		return request.Errorf(request.ProblemForbidden, "the token of %s may only look (admin.tokens.%s.read_only)", id.author, id.author)
 	}
 	return nil
 }
 
-// authorized compares in constant time, by hash, so that not even the length shows.
-func authorized(r *http.Request, token string) bool {
-	sent, ok := "", false
-	if scheme, value, found := strings.Cut(r.Header.Get("Authorization"), " "); found && strings.EqualFold(scheme, "Bearer") {
-		sent, ok = strings.TrimSpace(value), true
-	} else if _, password, basic := r.BasicAuth(); basic {
-		sent, ok = password, true
+// demandToken says how to prove who one is. A script in a page is not offered basic authentication:
+// its browser would open a dialogue over the page.
+func demandToken(w http.ResponseWriter, r *http.Request, err error) {
+	if e, ok := errors.AsType[*request.Error](err); !ok || e.Problem != request.ProblemUnauthorized {
+		return
 	}
-	a, b := sha256.Sum256([]byte(sent)), sha256.Sum256([]byte(token))
-	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && ok
+	w.Header()["Www-Authenticate"] = []string{`Bearer realm="penstock"`}
+	if mode := r.Header.Get("Sec-Fetch-Mode"); mode == "" || mode == "navigate" {
+		w.Header()["Www-Authenticate"] = []string{`Bearer realm="penstock"`, `Basic realm="penstock"`}
+	}
+}
+
+// tokens are the secrets that open the plane; none: it is open.
+func (a *admin) tokens() []AdminToken {
+	all := a.o.Tokens()
+	if t := a.o.Token(); t != "" {
+		all = append([]AdminToken{{Secret: t}}, all...)
+	}
+	return all
 }
 
 // rebound reports whether a connection to a loopback address asks for a public name: so does a

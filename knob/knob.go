@@ -126,7 +126,10 @@ func (k *Knob) inForce() (float64, Source) {
 
 // change runs f under the lock, publishes the value in force, and tells the subscribers if it moved or
 // its pin changed.
-func (k *Knob) change(why string, f func() error) error {
+func (k *Knob) change(why string, f func() error) error { return k.changeBy("", why, f) }
+
+// changeBy is change with the name of who does it; empty: whose pin it is or was.
+func (k *Knob) changeBy(by, why string, f func() error) error {
 	k.mu.Lock()
 	from, before := k.Value(), k.pin
 	if err := f(); err != nil {
@@ -137,6 +140,9 @@ func (k *Knob) change(why string, f func() error) error {
 	k.bits.Store(math.Float64bits(to))
 	author, repinned := pinChange(before, k.pin)
 	k.mu.Unlock()
+	if by != "" {
+		author = by
+	}
 	if (to != from || repinned) && k.notify != nil {
 		k.notify(Change{Knob: k.Spec().Name, From: from, To: to, Source: source, Why: why, Author: author, At: time.Now()})
 	}
@@ -268,9 +274,12 @@ func pinReason(p Pin) string {
 // Unpin removes the pin, if any, and reports whether there was one. A pin of the file yields
 // only to fromFile. With resume, the tuner goes on from the pinned value; else the value falls
 // back to what stood below the pin.
-func (k *Knob) Unpin(fromFile, resume bool) (bool, error) {
+func (k *Knob) Unpin(fromFile, resume bool) (bool, error) { return k.UnpinBy("", fromFile, resume) }
+
+// UnpinBy is Unpin with the name of who does it.
+func (k *Knob) UnpinBy(author string, fromFile, resume bool) (bool, error) {
 	had := false
-	err := k.change(WhyUnpinned, func() error {
+	err := k.changeBy(author, WhyUnpinned, func() error {
 		if k.pin == nil {
 			return nil
 		}
