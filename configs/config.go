@@ -26,6 +26,7 @@ type Config struct {
 	Streaming  Streaming           `koanf:"streaming" doc:"The pipeline for batches and NDJSON streams."`
 	Engine     Engine              `koanf:"engine" doc:"How what is kept under data_dir is written: jobs, pins, decisions, learned state."`
 	Jobs       Jobs                `koanf:"jobs" doc:"Requests that are accepted now and answered later; they need data_dir."`
+	Tracing    Tracing             `koanf:"tracing" doc:"OpenTelemetry traces of single requests."`
 	Profiling  Profiling           `koanf:"profiling" doc:"Go's profiler on the admin plane."`
 	Tenants    Tenants             `koanf:"tenants" doc:"Who asks, by what key, and what each may take: requests are shared out fairly between tenants."`
 	Knobs      map[string]string   `koanf:"knobs" key:"knob" doc:"Pins: knob name to fixed value. A pinned knob is left alone by the tuner until its line is removed and the configuration reloaded."`
@@ -49,7 +50,20 @@ type Admin struct {
 	Listen   string `koanf:"listen" type:"address" reload:"restart" doc:"The address of the admin plane, host:port; keep it on loopback unless a token is set."`
 	Token    Secret `koanf:"token" doc:"The bearer token that admin requests must carry; unset: none is asked."`
 	ReadOnly bool   `koanf:"read_only" doc:"Whether the admin plane refuses every change; on for shared screens, off for operators."`
+
+	Tokens  map[string]AdminToken `koanf:"tokens" key:"name" doc:"Further tokens, by name; what is changed with one is recorded under its name."`
+	Session time.Duration         `koanf:"session" min:"1m" max:"720h" doc:"How long a login of a browser lasts; longer asks less often, shorter limits what a forgotten browser can do."`
 }
+
+// AdminToken is a token with a name.
+type AdminToken struct {
+	Env      string `koanf:"env" doc:"The environment variable that holds it."`
+	File     string `koanf:"file" doc:"The file that holds it; white space around it is cut."`
+	ReadOnly bool   `koanf:"read_only" doc:"Whether it may look and change nothing."`
+}
+
+// Secret is where the token comes from.
+func (t AdminToken) Secret() Secret { return Secret{Env: t.Env, File: t.File} }
 
 // Secret is a value that comes from outside the configuration. At most one field is set; the zero
 // value means that there is none. Read it with [Loaded.Secret].
@@ -129,7 +143,11 @@ type Monitoring struct {
 	Retention        time.Duration `koanf:"retention" min:"1m" max:"24h" doc:"How long each sample is kept in memory; longer looks back further in full, shorter saves memory."`
 	HistoryInterval  time.Duration `koanf:"history_interval" min:"1s" max:"1h" doc:"The step at which signals are kept for longer; shorter shows more of the past, longer saves memory."`
 	HistoryRetention time.Duration `koanf:"history_retention" min:"1m" max:"720h" doc:"How long signals are kept at history_interval; longer looks back further, shorter saves memory. At most 10000 steps are kept."`
-	Alerts           bool          `koanf:"alerts" doc:"Whether the built-in alert rules are evaluated; off keeps silent."`
+	Alerts           bool          `koanf:"alerts" doc:"Whether alert rules are evaluated; off keeps silent."`
+
+	AlertRules    map[string]AlertRule    `koanf:"alert_rules" key:"alert" doc:"Alert rules by name. A built-in name changes that rule; another one makes a new rule."`
+	AlertWebhooks map[string]AlertWebhook `koanf:"alert_webhooks" key:"name" doc:"Where notices about alerts are sent to, in the form of Alertmanager's webhook."`
+	PublicURL     string                  `koanf:"public_url" type:"url" doc:"The address of the web page as people reach it, for links in notices; empty: none."`
 }
 
 // Preload is prefetching.

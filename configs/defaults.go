@@ -22,7 +22,7 @@ func Defaults() *Config {
 			DrainDelay:        time.Second,
 			ServerTiming:      true,
 		},
-		Admin: Admin{Listen: "127.0.0.1:9090"},
+		Admin: Admin{Listen: "127.0.0.1:9090", Session: 12 * time.Hour},
 		Log:   Log{Level: "info", Format: "text"},
 		Cache: Cache{
 			Enabled:          true,
@@ -46,7 +46,7 @@ func Defaults() *Config {
 			Backoff: jobs.DefaultBackoff, MaxBackoff: jobs.DefaultMaxBackoff, Retention: jobs.DefaultRetention,
 			MaxWait: jobs.DefaultMaxWait, WebhookAttempts: jobs.DefaultWebhookAttempts,
 		},
-		Pool:       Pool{MaxIdle: 512, MaxIdlePerHost: 128, IdleTimeout: 90 * time.Second, HTTP2: true},
+		Pool: Pool{MaxIdle: 512, MaxIdlePerHost: 128, IdleTimeout: 90 * time.Second, HTTP2: true},
 		Monitoring: Monitoring{
 			SamplingInterval: time.Second, Retention: 15 * time.Minute,
 			HistoryInterval: 15 * time.Second, HistoryRetention: 24 * time.Hour, Alerts: true,
@@ -58,7 +58,11 @@ func Defaults() *Config {
 			ErrorLimitRatio: 0.5, CoolDown: 5 * time.Second, Evaluation: 10 * time.Second, MinSamples: 30,
 		},
 		Streaming: Streaming{ChunkSize: 32, ParallelStages: 4, Buffer: 256},
-		Tenants:   Tenants{Header: "X-Tenant", Anonymous: "auto", Default: defaultTenant().Limits()},
+		Tracing: Tracing{
+			Endpoint: "http://127.0.0.1:4318/v1/traces", SampleRatio: 0.01, FollowParent: true, ServiceName: "penstock",
+			Timeout: 10 * time.Second, QueueSize: 2048,
+		},
+		Tenants: Tenants{Header: "X-Tenant", Anonymous: "auto", Default: defaultTenant().Limits()},
 	}
 }
 

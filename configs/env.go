@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"penstock/knob"
+	"penstock/observe"
 )
 
 const envPrefix = "PENSTOCK_"
@@ -108,7 +109,13 @@ func mapKey(s *spec, segments []string, known map[string]any) string {
 	if s.dotted() {
 		seg = strings.Join(segments, ".")
 	}
-	for _, name := range slices.Sorted(maps.Keys(known)) {
+	names := slices.Sorted(maps.Keys(known))
+	if s.keys == "alert" {
+		for _, r := range observe.DefaultAlertRules() {
+			names = append(names, r.Name)
+		}
+	}
+	for _, name := range names {
 		if envName(name) == envName(seg) {
 			return name
 		}

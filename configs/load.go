@@ -211,23 +211,26 @@ func (s *stack) locate(key string) (file string, line int) {
 	return "", 0
 }
 
-// secretVariables are the variables that credentials name: they may begin with the prefix of
-// settings.
+// secretVariables are the variables that secrets name: they may begin with the prefix of settings.
 func secretVariables(values map[string]any) map[string]bool {
 	names := make(map[string]bool)
-	add := func(m map[string]any) {
-		if name, ok := m["env"].(string); ok {
-			names[name] = true
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for key, value := range v {
+				if name, ok := value.(string); ok && (key == "env" || key == "url_env") {
+					names[name] = true
+				}
+				walk(value)
+			}
+		case []any:
+			for _, value := range v {
+				walk(value)
+			}
 		}
 	}
-	add(section(values, "admin", "token"))
-	for name := range section(values, "upstreams") {
-		list, _ := section(values, "upstreams", name)["credentials"].([]any)
-		for _, c := range list {
-			m, _ := c.(map[string]any)
-			add(m)
-		}
-	}
+	walk(values)
 	return names
 }
 

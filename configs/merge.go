@@ -110,6 +110,13 @@ func inherit(set, base *stack) *layer {
 	for _, name := range slices.Sorted(maps.Keys(section(set.raw(), "tenants", "accounts"))) {
 		h.all(root().field("tenants").field("accounts").elem, defaultTenant(), "tenants", "accounts", name)
 	}
+	monitoring := root().field("monitoring")
+	for _, name := range slices.Sorted(maps.Keys(section(set.raw(), "monitoring", "alert_rules"))) {
+		h.all(monitoring.field("alert_rules").elem, defaultAlertRule(name), "monitoring", "alert_rules", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(section(set.raw(), "monitoring", "alert_webhooks"))) {
+		h.all(monitoring.field("alert_webhooks").elem, defaultWebhook(), "monitoring", "alert_webhooks", name)
+	}
 	// An upstream's values in force are its inherited ones under its own.
 	full := newStack(h.layer, &layer{values: set.raw(), origins: set.origins})
 	for _, name := range slices.Sorted(maps.Keys(section(set.raw(), "routes"))) {

@@ -149,6 +149,8 @@ func (s *spec) keyPattern() string {
 		return namePattern.String()
 	case "tenant":
 		return tenantPattern.String()
+	case "alert", "label":
+		return alertPattern.String()
 	case "header":
 		return headerPattern.String()
 	case "param":
@@ -159,7 +161,8 @@ func (s *spec) keyPattern() string {
 
 // defaults is the value of an element of which nothing is set, invalid where there is none.
 func (s *spec) defaults() reflect.Value {
-	for _, v := range []any{inheritedUpstream(), inheritedRoute(), defaultRate(), TenantRate(defaultRate()), defaultTenant()} {
+	for _, v := range []any{inheritedUpstream(), inheritedRoute(), defaultRate(), TenantRate(defaultRate()), defaultTenant(),
+		defaultAlertRule(""), defaultWebhook()} {
 		if reflect.TypeOf(v) == s.typ {
 			return reflect.ValueOf(v)
 		}

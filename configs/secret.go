@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"reflect"
@@ -48,21 +49,52 @@ func (l *Loaded) CheckSecrets() error {
 	var faults []Fault
 	check := func(key string, s Secret) {
 		if _, err := l.Secret(s); err != nil {
-			o := cmp.Or(l.Sources[join(key, "env")], l.Sources[join(key, "file")])
+			o := cmp.Or(l.Sources[join(key, "env")], l.Sources[join(key, "url_env")])
 			if s.File != "" {
-				o = l.Sources[join(key, "file")]
+				o = cmp.Or(l.Sources[join(key, "file")], l.Sources[join(key, "url_file")])
 			}
 			faults = append(faults, Fault{File: o.File, Line: o.Line, Key: key, Problem: err.Error()})
 		}
 	}
-	check("admin.token", l.Config.Admin.Token)
-	check("jobs.webhook_secret", l.Config.Jobs.WebhookSecret)
-	for _, name := range l.Config.UpstreamNames() {
-		for i, c := range l.Config.Upstreams[name].Credentials {
-			check(indexed(join("upstreams."+name, "credentials"), i), c.Secret())
-		}
+	for _, n := range l.Config.secrets() {
+		check(n.key, n.secret)
 	}
 	return asError(faults)
+}
+
+// namedSecret is a secret with the key that names it.
+type namedSecret struct {
+	key    string
+	secret Secret
+}
+
+// secrets lists all that the configuration names.
+func (c *Config) secrets() (all []namedSecret) {
+	add := func(key string, s Secret) {
+		if !s.IsZero() {
+			all = append(all, namedSecret{key, s})
+		}
+	}
+	credentials := func(key string, list []Credential) {
+		for i, cred := range list {
+			add(indexed(join(key, "credentials"), i), cred.Secret())
+		}
+	}
+	add("admin.token", c.Admin.Token)
+	add("jobs.webhook_secret", c.Jobs.WebhookSecret)
+	for _, name := range slices.Sorted(maps.Keys(c.Admin.Tokens)) {
+		add("admin.tokens."+name, c.Admin.Tokens[name].Secret())
+	}
+	for _, name := range c.UpstreamNames() {
+		credentials("upstreams."+name, c.Upstreams[name].Credentials)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Monitoring.AlertWebhooks)) {
+		w, key := c.Monitoring.AlertWebhooks[name], "monitoring.alert_webhooks."+name
+		add(key, w.Secret())
+		add(key+".credential", w.Credential.Secret())
+	}
+	credentials("tracing", c.Tracing.Credentials)
+	return all
 }
 
 // References lists the files that the configuration names: secrets and TLS files. Their content
@@ -76,13 +108,11 @@ func (l *Loaded) References() []string {
 			}
 		}
 	}
-	add(l.Config.Admin.Token.File, l.Config.Jobs.WebhookSecret.File)
-	for _, name := range l.Config.UpstreamNames() {
-		u := l.Config.Upstreams[name]
+	for _, n := range l.Config.secrets() {
+		add(n.secret.File)
+	}
+	for _, u := range l.Config.Upstreams {
 		add(u.TLS.CAFile, u.TLS.CertFile, u.TLS.KeyFile)
-		for _, c := range u.Credentials {
-			add(c.File)
-		}
 	}
 	slices.Sort(files)
 	return slices.Compact(files)

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"reflect"
@@ -38,6 +39,9 @@ func (c *Config) Validate() []Fault {
 	v.walk(root(), reflect.ValueOf(*c), "")
 	v.sections(c)
 	v.tenants(c.Tenants)
+	v.adminTokens(c.Admin)
+	v.alerts(c.Monitoring, c)
+	v.tracing(c.Tracing)
 	for _, name := range c.UpstreamNames() {
 		v.upstream("upstreams."+name, c.Upstreams[name])
 	}
@@ -78,6 +82,10 @@ func (c *checks) mapKey(s *spec, key, path string) {
 	switch {
 	case s.keys == "name" && !namePattern.MatchString(key):
 		c.fault(path, "%q is not a usable name: take a-z, 0-9, _ and -, beginning with a letter or digit, at most 63", key)
+	case s.keys == "alert" && !alertPattern.MatchString(key):
+		c.fault(path, "%q is not a usable name of an alert: take letters, digits and _, beginning with a letter, at most 63", key)
+	case s.keys == "label" && (!alertPattern.MatchString(key) || slices.Contains(reservedLabels, key)):
+		c.fault(path, "%q is not a usable label: take letters, digits and _, and none of %s", key, strings.Join(reservedLabels, ", "))
 	case s.keys == "tenant" && CheckTenantName(key) != nil:
 		c.fault(path, "%s", CheckTenantName(key))
 	case s.keys == "knobs" && (key == "" || strings.ContainsRune(strings.TrimSuffix(key, ".*"), '*') && key != "*"):
@@ -153,6 +161,8 @@ func (c *checks) text(s *spec, text, path string) {
 		if text != "environment" {
 			c.proxy(path, text)
 		}
+	case "webhook":
+		c.webhookURL(path, text)
 	case "keyhash":
 		c.keyHash(path, text)
 	case "header":
@@ -278,6 +288,17 @@ func (c *checks) sections(cfg *Config) {
 		if value == "" {
 			c.fault("knobs."+name, "has no value; write one or remove the line")
 		}
+	}
+}
+
+// adminTokens checks where the named tokens come from.
+func (c *checks) adminTokens(a Admin) {
+	for _, name := range slices.Sorted(maps.Keys(a.Tokens)) {
+		t, path := a.Tokens[name], "admin.tokens."+name
+		if (t.Env == "") == (t.File == "") {
+			c.fault(path, "needs env or file, to say where the token comes from, and not both")
+		}
+		c.envName(path+".env", t.Env)
 	}
 }
 
