@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -31,6 +33,8 @@ type identity struct {
 	// only DefaultAuthor.
 	author string
 	named  bool
+	// reserved are the names of tokens, under which nobody else can sign.
+	reserved []string
 	// readOnly: the token may change nothing.
 	readOnly bool
 	// session is the login that the request came with, nil if there was none.
@@ -92,27 +96,61 @@ func authorName(t AdminToken, tokens []AdminToken, given string) string {
 	if t.Name != "" {
 		return t.Name
 	}
-	if checkAuthor(tokens, given) != nil || given == "" {
+	if checkAuthor(namesOf(tokens), given) != nil || given == "" {
 		return DefaultAuthor
 	}
 	return given
 }
 
-func checkAuthor(tokens []AdminToken, name string) error {
+func namesOf(tokens []AdminToken) (names []string) {
+	for _, t := range tokens {
+		if t.Name != "" {
+			names = append(names, t.Name)
+		}
+	}
+	return names
+}
+
+// checkAuthor says what is wrong with a name that somebody gives himself.
+func checkAuthor(reserved []string, name string) error {
 	if len(name) > maxAuthorBytes {
-		return request.Errorf(request.ProblemUnprocessable, "the name is over %d bytes; take a shorter one", maxAuthorBytes)
+		return fmt.Errorf("the name is over %d bytes; take a shorter one", maxAuthorBytes)
 	}
 	for _, c := range name {
 		if c < ' ' || c == 0x7f || c == 0xfffd {
-			return request.Errorf(request.ProblemUnprocessable, "the name holds a control character; take letters, digits, spaces and . _ @ -")
+			return errors.New("the name holds a control character; take letters, digits, spaces and . _ @ -")
 		}
 	}
-	for _, t := range tokens {
-		if t.Name != "" && strings.EqualFold(t.Name, strings.TrimSpace(name)) {
-			return request.Errorf(request.ProblemUnprocessable, "the name %.64q is that of a token (admin.tokens); log in with that token or take another name", name)
+	for _, r := range reserved {
+		if strings.EqualFold(r, strings.TrimSpace(name)) {
+			return fmt.Errorf("the name %.64q is that of a token (admin.tokens); use that token or take another name", name)
 		}
 	}
 	return nil
+}
+
+// signed fills in the author of a change, and checks who signs and why. What the token or the login says
+// counts; only who has no name by them can give one.
+func signed(ctx context.Context, author *string, note string) (faults []request.FieldError) {
+	id, ok := ctx.Value(identityKey{}).(*identity)
+	switch {
+	case ok && id.named:
+		*author = id.author
+	case *author == "":
+		*author = AuthorOf(ctx)
+	default:
+		var reserved []string
+		if ok {
+			reserved = id.reserved
+		}
+		if err := checkAuthor(reserved, *author); err != nil {
+			faults = append(faults, request.FieldError{Pointer: "/author", Detail: err.Error()})
+		}
+	}
+	if len(note) > maxNote {
+		faults = append(faults, request.FieldError{Pointer: "/note", Detail: "note is over 1000 bytes"})
+	}
+	return faults
 }
 
 // identify finds out who asks: by a session's cookie, or by what the Authorization header says.
@@ -122,7 +160,7 @@ func (a *admin) identify(r *http.Request, tokens []AdminToken) (*identity, error
 		return &identity{author: DefaultAuthor}, nil
 	}
 	if s := a.sessions.find(r, tokens, time.Now()); s != nil {
-		return &identity{author: s.author, named: s.author != DefaultAuthor, readOnly: s.readOnly, session: s}, nil
+		return &identity{author: s.author, named: s.author != DefaultAuthor, reserved: namesOf(tokens), readOnly: s.readOnly, session: s}, nil
 	}
 	name, secret, ok := sentSecret(r)
 	if !ok || secret == "" {
@@ -133,7 +171,7 @@ func (a *admin) identify(r *http.Request, tokens []AdminToken) (*identity, error
 		return nil, err
 	}
 	author := authorName(t, tokens, name)
-	return &identity{author: author, named: author != DefaultAuthor, readOnly: t.ReadOnly}, nil
+	return &identity{author: author, named: author != DefaultAuthor, reserved: namesOf(tokens), readOnly: t.ReadOnly}, nil
 }
 
 // try checks a secret, unless this client has guessed wrong too often.

@@ -151,8 +151,8 @@ func (a *admin) login(w http.ResponseWriter, r *http.Request, secret, name strin
 	}
 	name = strings.TrimSpace(name)
 	if t.Name == "" {
-		if err := checkAuthor(tokens, name); err != nil {
-			return nil, err
+		if err := checkAuthor(namesOf(tokens), name); err != nil {
+			return nil, request.Errorf(request.ProblemUnprocessable, "%w", err)
 		}
 	}
 	author := authorName(t, tokens, name)

@@ -233,6 +233,13 @@ func TestEveryChangeNamesItsAuthor(t *testing.T) {
 	}
 	pin(15, basic("Grace", "shared-secret"), "Grace")
 	pin(16, basic("ada", "shared-secret"), DefaultAuthor) // who is not ada can't sign as ada
+	pin(18, func(method, target, body string) *httptest.ResponseRecorder { // what the body says counts less than the token
+		return ask(h, method, target, `{"value":18,"author":"Eve"}`, "Authorization", "Bearer adas-secret")
+	}, "ada")
+	pin(19, func(method, target, body string) *httptest.ResponseRecorder {
+		return ask(h, method, target, `{"value":19,"author":"Grace"}`, "Authorization", "Bearer shared-secret")
+	}, "Grace")
+	wantProblem(t, ask(h, "PUT", "/admin/v1/knobs/workers.movies/pin", `{"value":20,"author":"ADA"}`, "Authorization", "Bearer shared-secret"), request.ProblemUnprocessable)
 	open := newAdminHandler(t, func(o *AdminOptions) {
 		o.Knobs.Subscribe(func(c knob.Change) { changes = append(changes, c) })
 	})

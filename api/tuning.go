@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -42,10 +43,9 @@ var tuningModes = []string{"off", "shadow", "active"}
 // maxModes bounds the orders for single knobs in one request.
 const maxModes = 1000
 
-// maxNote and maxAuthor bound what operators write about themselves, in bytes.
+// maxNote bounds what operators write about why, in bytes.
 const (
-	maxNote   = 1000
-	maxAuthor = 100
+	maxNote = 1000
 )
 
 func (a *admin) mountTuning(m chi.Router) {
@@ -70,9 +70,9 @@ type tuningBody struct {
 	Note   string             `json:"note"`
 }
 
-func (b *tuningBody) change() (TuningChange, error) {
+func (b *tuningBody) change(ctx context.Context) (TuningChange, error) {
 	c := TuningChange{Frozen: b.Frozen, Author: b.Author, Note: b.Note}
-	faults := signed(&c.Author, b.Note)
+	faults := signed(ctx, &c.Author, b.Note)
 	fault := func(pointer, detail string) {
 		faults = append(faults, request.FieldError{Pointer: pointer, Detail: detail})
 	}
@@ -109,20 +109,6 @@ func (b *tuningBody) change() (TuningChange, error) {
 	return c, unprocessable(faults)
 }
 
-// signed checks who signs and why, and fills in the author.
-func signed(author *string, note string) (faults []request.FieldError) {
-	if *author == "" {
-		*author = "api"
-	}
-	if len(*author) > maxAuthor {
-		faults = append(faults, request.FieldError{Pointer: "/author", Detail: "author is over 100 bytes"})
-	}
-	if len(note) > maxNote {
-		faults = append(faults, request.FieldError{Pointer: "/note", Detail: "note is over 1000 bytes"})
-	}
-	return faults
-}
-
 // unprocessable is a 422 that lists the faults, nil if there are none.
 func unprocessable(faults []request.FieldError) error {
 	if len(faults) == 0 {
@@ -141,7 +127,7 @@ func (a *admin) serveTuningChange(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, x, err)
 		return
 	}
-	c, err := body.change()
+	c, err := body.change(x)
 	if err == nil {
 		if err = a.o.Tuning.Change(c); err != nil {
 			err = request.Errorf(request.ProblemUnprocessable, "%w", err)
@@ -164,7 +150,7 @@ func (a *admin) serveRollback(w http.ResponseWriter, r *http.Request) {
 		a.fail(w, r, x, err)
 		return
 	}
-	if err := unprocessable(signed(&body.Author, body.Note)); err != nil {
+	if err := unprocessable(signed(x, &body.Author, body.Note)); err != nil {
 		a.fail(w, r, x, err)
 		return
 	}

@@ -22,6 +22,7 @@ import (
 	"penstock/jobs"
 	"penstock/knob"
 	"penstock/observe"
+	"penstock/observe/webhook"
 	"penstock/preload"
 	"penstock/request"
 	"penstock/tenant"
@@ -57,16 +58,19 @@ type App struct {
 	window  *observe.Window
 	sampler *observe.Sampler
 	alerts  *observe.Alerts
-	knobs   *knob.Registry
-	cache   *cache.Cache
-	tuner   *tuner.Loop
-	ledger  *tuner.Ledger
-	keeper  *keeper       // nil: nothing is kept
-	jobs    *jobs.Service // nil: there are none
-	scratch engine.Engine // keeps the jobs of a run that keeps nothing; else nil
-	flows   sync.Map      // upstream name -> *tuner.FlowMeter
-	preload *preload.Preloader
-	tenants *tenant.Directory
+	// webhooks are told of alerts; disk is that of data_dir.
+	webhooks *webhook.Sender
+	disk     *disk
+	knobs    *knob.Registry
+	cache    *cache.Cache
+	tuner    *tuner.Loop
+	ledger   *tuner.Ledger
+	keeper   *keeper       // nil: nothing is kept
+	jobs     *jobs.Service // nil: there are none
+	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
+	flows    sync.Map      // upstream name -> *tuner.FlowMeter
+	preload  *preload.Preloader
+	tenants  *tenant.Directory
 
 	// What those who look see: the past, the present, and what saves most.
 	history     *observe.History
@@ -129,6 +133,10 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 // way as a reload.
 func (a *App) build(l *configs.Loaded) error {
 	a.table.Store(&table{})
+	a.disk = newDisk(a.dataDir(l.Config))
+	if err := a.newAlerts(l.Config); err != nil {
+		return err
+	}
 	err := a.newTenants(l.Config.Tenants)
 	if err != nil {
 		return err
@@ -146,9 +154,6 @@ func (a *App) build(l *configs.Loaded) error {
 	path := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
 	a.preload = preload.New(a.preloadOptions(l.Config), path)
 	a.tuner = tuner.New(a.tunerOptions())
-	if a.alerts, err = observe.NewAlerts(l.Config.Monitoring.Alerts, observe.DefaultAlertRules()...); err != nil {
-		return err
-	}
 	a.sampler = observe.NewSampler(observe.SamplerOptions{
 		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Facts: a.facts, OnSample: a.onSample,
 	})
@@ -200,6 +205,7 @@ func (a *App) Start() {
 		a.background.Go(s.serve)
 	}
 	a.background.Go(func() { a.keepHistory(ctx) })
+	a.background.Go(func() { a.disk.watch(ctx) })
 	a.sampler.Start()
 	a.tuner.Start()
 	a.startJobs()
@@ -222,7 +228,7 @@ func (a *App) Start() {
 
 // warnOpen says what an operator may not have meant.
 func (a *App) warnOpen(c *configs.Config) {
-	if !loopback(a.AdminAddr()) && c.Admin.Token.IsZero() {
+	if !loopback(a.AdminAddr()) && c.Admin.Token.IsZero() && len(c.Admin.Tokens) == 0 {
 		a.log.Warn("the admin plane is open to the network without a token: set admin.token or listen on 127.0.0.1", "admin", a.AdminAddr())
 	}
 	a.tellOpenness()
@@ -287,6 +293,9 @@ func (a *App) close(ctx context.Context) error {
 	}
 	if a.sampler != nil {
 		a.sampler.Stop()
+	}
+	if a.webhooks != nil {
+		a.webhooks.Close()
 	}
 	a.stopJobs(ctx)
 	if a.data != nil {

@@ -33,7 +33,7 @@ var law = map[string][]string{
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"tuner", "tenant", "configs", "api", "web", "jobs", "engine", "engine/natsengine"},
+		"observe/webhook", "tuner", "tenant", "configs", "api", "web", "jobs", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
 	"cmd/scheduler":     {"app", "configs", "client", "demo", "request", "tenant"},
 }

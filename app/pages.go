@@ -128,7 +128,7 @@ func (p pages) Config() web.Config {
 func (p pages) Tuning() any  { return p.a.tuner.View() }
 func (p pages) Preload() any { return p.a.preload.Stats() }
 func (p pages) Alerts() any {
-	return map[string]any{"enabled": p.a.alerts.On(), "alerts": p.a.alerts.Alerts()}
+	return p.a.viewAlerts()
 }
 
 // newPages makes the pages.

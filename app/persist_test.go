@@ -79,7 +79,7 @@ func TestPinsSurviveARestart(t *testing.T) {
 
 	h = h.restart()
 	p := h.mustKnob("workers.movies").State().Pin
-	if p == nil || p.Value != 5 || p.Note != "sale day" || p.Author != "api" || !p.Until.Equal(until) || p.FromFile {
+	if p == nil || p.Value != 5 || p.Note != "sale day" || p.Author != "operator" || !p.Until.Equal(until) || p.FromFile {
 		t.Fatalf("restored %+v, until %v", p, until)
 	}
 	if h.value("batch.target.movies") != 7 {

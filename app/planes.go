@@ -40,10 +40,12 @@ func (a *App) adminOptions(pages *web.Handler) api.AdminOptions {
 		Live: a.live, History: adminHistory{a, pages},
 		Limits:  func() any { return a.limits() },
 		Preload: func() any { return a.preload.Stats() },
-		Alerts:  func() any { return map[string]any{"enabled": a.alerts.On(), "alerts": a.alerts.Alerts()} },
+		Alerts:  func() any { return a.viewAlerts() },
 		Metrics: a.metrics.WritePrometheus, Page: pages,
 		Profiling: func() bool { return config().Profiling.Enabled },
 		Token:     func() string { return a.secrets.Load().adminToken },
+		Tokens:    func() []api.AdminToken { return a.secrets.Load().tokens },
+		Session:   func() time.Duration { return config().Admin.Session },
 		ReadOnly:  func() bool { return config().Admin.ReadOnly },
 		Ready:     a.Ready, Logger: a.log, Version: a.o.Version,
 	}
@@ -80,8 +82,8 @@ func (c adminConfig) Diff(context.Context) ([]api.ConfigChange, error) {
 	return changesOf(c.a.Diff())
 }
 
-func (c adminConfig) Reload(context.Context) ([]api.ConfigChange, error) {
-	return changesOf(c.a.Reload("api"))
+func (c adminConfig) Reload(ctx context.Context) ([]api.ConfigChange, error) {
+	return changesOf(c.a.reloadBy(api.AuthorOf(ctx), "api"))
 }
 
 func changesOf(changes []configs.Change, err error) ([]api.ConfigChange, error) {
@@ -126,9 +128,9 @@ type adminCache struct{ a *App }
 
 func (c adminCache) Stats() any { return c.a.cache.Stats() }
 
-func (c adminCache) Purge(_ context.Context, p api.PurgeRequest) (int, error) {
+func (c adminCache) Purge(ctx context.Context, p api.PurgeRequest) (int, error) {
 	n := c.a.cache.Purge(cache.PurgeRequest(p))
-	c.a.log.Info("cache purged", "key", p.Key, "prefix", p.Prefix, "route", p.Route, "upstream", p.Upstream, "all", p.All, "purged", n)
+	c.a.log.Info("cache purged", "key", p.Key, "prefix", p.Prefix, "route", p.Route, "upstream", p.Upstream, "all", p.All, "purged", n, "author", api.AuthorOf(ctx))
 	return n, nil
 }
 

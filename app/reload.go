@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"penstock/api"
 	"penstock/configs"
 	"penstock/request"
 	"penstock/tuner"
@@ -19,6 +22,15 @@ type reloads struct {
 	tried   string     // the fingerprint of the file as last tried
 	last    atomic.Pointer[ReloadStatus]
 	ok, bad atomic.Int64
+	by      atomic.Pointer[string] // who reloads now, or did last
+}
+
+// author is who made the last reload, for the ledger.
+func (r *reloads) author() string {
+	if by := r.by.Load(); by != nil {
+		return *by
+	}
+	return "configuration"
 }
 
 // ReloadStatus is how the last reload ended.
@@ -26,6 +38,8 @@ type ReloadStatus struct {
 	At time.Time
 	// Trigger is what asked for it: "signal", "api", "file changed".
 	Trigger string
+	// Author is who did: the name of a token or a login, or the trigger.
+	Author string
 	// Err says why nothing was changed; nil: the reload succeeded. A faulty file gives a
 	// [*configs.Faults].
 	Err error
@@ -38,22 +52,25 @@ func (a *App) LastReload() *ReloadStatus { return a.reloads.last.Load() }
 
 // Reload loads the configuration anew and puts it in force, all or nothing. It returns what
 // changed; keys marked RestartNeeded keep their old effect until a restart. Reloads are serialised.
-func (a *App) Reload(trigger string) ([]configs.Change, error) {
+func (a *App) Reload(trigger string) ([]configs.Change, error) { return a.reloadBy(trigger, trigger) }
+
+func (a *App) reloadBy(author, trigger string) ([]configs.Change, error) {
 	a.reloads.mu.Lock()
 	defer a.reloads.mu.Unlock()
 	if a.draining.Load() {
 		return nil, request.Errorf(request.ProblemShuttingDown, "the process is shutting down; nothing was changed")
 	}
 	a.reloads.tried, _ = a.fingerprint()
+	a.reloads.by.Store(&author)
 	changes, err := a.reload()
-	a.reloads.last.Store(&ReloadStatus{At: time.Now(), Trigger: trigger, Err: err, Changes: changes})
+	a.reloads.last.Store(&ReloadStatus{At: time.Now(), Trigger: trigger, Author: author, Err: err, Changes: changes})
 	if err != nil {
 		a.reloads.bad.Add(1)
-		a.log.Error("reload failed: the configuration before stays in force", "trigger", trigger, "error", err)
+		a.log.Error("reload failed: the configuration before stays in force", "trigger", trigger, "author", author, "error", err)
 		return nil, err
 	}
 	a.reloads.ok.Add(1)
-	a.log.Info("reloaded", "trigger", trigger, "changes", len(changes))
+	a.log.Info("reloaded", "trigger", trigger, "author", author, "changes", len(changes))
 	for _, c := range changes {
 		a.log.Info("changed", "key", c.Key, "from", c.From, "to", c.To, "restart_needed", c.RestartNeeded)
 	}
@@ -89,6 +106,10 @@ func (a *App) Diff() ([]configs.Change, error) {
 func (a *App) plan(l *configs.Loaded) (commit func(), err error) {
 	knobs := planKnobs(l.Config, l.Sources)
 	secrets, err := readSecrets(l)
+	if err != nil {
+		return nil, err
+	}
+	hooks, err := webhookOptions(l)
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +149,7 @@ func (a *App) plan(l *configs.Loaded) (commit func(), err error) {
 		swapNodes()
 		a.current.Store(l)
 		a.applySettings(l.Config)
+		a.applyAlerts(l.Config, hooks)
 	}, nil
 }
 
@@ -226,7 +248,10 @@ func (a *App) poll(ctx context.Context) {
 }
 
 // secrets are the secrets of the configuration in force.
-type secrets struct{ adminToken, webhook string }
+type secrets struct {
+	adminToken, webhook string
+	tokens              []api.AdminToken
+}
 
 func readSecrets(l *configs.Loaded) (*secrets, error) {
 	token, err := l.Secret(l.Config.Admin.Token)
@@ -237,5 +262,14 @@ func readSecrets(l *configs.Loaded) (*secrets, error) {
 	if err != nil {
 		return nil, fmt.Errorf("jobs.webhook_secret: %w", err)
 	}
-	return &secrets{adminToken: token, webhook: webhook}, nil
+	s := &secrets{adminToken: token, webhook: webhook}
+	for _, name := range slices.Sorted(maps.Keys(l.Config.Admin.Tokens)) {
+		t := l.Config.Admin.Tokens[name]
+		secret, err := l.Secret(t.Secret())
+		if err != nil {
+			return nil, fmt.Errorf("admin.tokens.%s: %w", name, err)
+		}
+		s.tokens = append(s.tokens, api.AdminToken{Name: name, Secret: secret, ReadOnly: t.ReadOnly})
+	}
+	return s, nil
 }

@@ -7,11 +7,9 @@ import (
 	"penstock/cache"
 	"penstock/configs"
 	"penstock/knob"
-	"penstock/observe"
 	"penstock/preload"
 	"penstock/request"
 	"penstock/tuner"
-	"penstock/upstream"
 )
 
 // applySettings puts in force what stages take one by one and can't refuse. The first
@@ -26,7 +24,6 @@ func (a *App) applySettings(c *configs.Config) {
 	a.tuner.SetInterval(c.Tuning.Interval)
 	a.tuner.SetAppetite(appetiteOf(c.Tuning))
 	a.tuner.SetPlugs(a.plugs(c))
-	a.alerts.SetOn(c.Monitoring.Alerts)
 	a.applyJobs(c)
 	a.sampler.Apply(c.Monitoring.SamplingInterval)
 	a.history.Apply(historyOptions(c.Monitoring))
@@ -55,18 +52,6 @@ func (a *App) onAccess(x cache.Access) {
 	a.preload.Observe(preload.Access{Request: x.Request, Client: x.Request.Client, Cache: request.CacheStatus{Hit: x.Hit}})
 }
 
-// facts are the numbers for alerts that no window measures.
-func (a *App) facts() []observe.Fact {
-	f := []observe.Fact{{Signal: "reload_failed", Value: truth(a.lastReloadFailed())}}
-	for name, n := range a.table.Load().nodes {
-		st := n.client.State()
-		f = append(f,
-			observe.Fact{Signal: "breaker_open", Upstream: name, Value: truth(st.Breaker == upstream.BreakerOpen)},
-			observe.Fact{Signal: "connections", Upstream: name, Value: float64(st.Connections)})
-	}
-	return f
-}
-
 func (a *App) lastReloadFailed() bool {
 	last := a.LastReload()
 	return last != nil && last.Err != nil
@@ -79,6 +64,7 @@ func (a *App) registerMetrics() {
 	s.With("result", "failed").CounterFunc("penstock_config_reloads_total", func() float64 { return float64(a.reloads.bad.Load()) })
 	s.Help("penstock_config_last_reload_successful", "1 unless the last reload failed.")
 	s.Gauge("penstock_config_last_reload_successful", func() float64 { return truth(!a.lastReloadFailed()) })
+	a.registerAlertMetrics()
 	s.Help("penstock_ready", "1 while new requests are welcome.")
 	s.Gauge("penstock_ready", func() float64 { return truth(!a.draining.Load()) })
 	s.Help("penstock_build_info", "Always 1; the label says the version.")

@@ -111,7 +111,7 @@ func (a *App) onKnobChange(c knob.Change) {
 	for _, n := range a.table.Load().nodes {
 		n.scheduler.Kick()
 	}
-	rule := "config"
+	rule, author := "config", c.Author
 	switch {
 	case c.Source == knob.SourceTuner && c.Why != knob.WhyUnpinned:
 		return // the tuner writes its own
@@ -119,10 +119,13 @@ func (a *App) onKnobChange(c knob.Change) {
 		rule = "pin"
 	case c.Why == knob.WhyUnpinned || c.Why == knob.WhyExpired:
 		rule = "unpin"
+	default:
+		author = a.reloads.author()
 	}
+	author = cmp.Or(author, api.DefaultAuthor)
 	a.tuner.Record(tuner.Decision{
-		Time: c.At, Knob: c.Knob, From: c.From, To: c.To, Rule: rule, Reason: c.Why, Author: cmp.Or(c.Author, "operator"),
+		Time: c.At, Knob: c.Knob, From: c.From, To: c.To, Rule: rule, Reason: c.Why, Author: author,
 	})
 	a.log.Info("knob changed", slog.String("knob", c.Knob), slog.Float64("from", c.From), slog.Float64("to", c.To),
-		slog.String("source", string(c.Source)), slog.String("why", c.Why))
+		slog.String("source", string(c.Source)), slog.String("why", c.Why), slog.String("author", author))
 }

@@ -108,11 +108,10 @@ func TestFaultyAlertsTracingAndTokensAreExplained(t *testing.T) {
 }
 
 func TestSecretsOfWebhooksTokensAndTracingAreReadAndNeverShown(t *testing.T) {
-	l, err := Load(LoadOptions{Env: []string{"PENSTOCK_HOOK=https://hooks.example/s3cret", "ADA=adas", "PENSTOCK_TRACE=traces"}, Flags: nil})
-	if err == nil {
-		t.Fatal("variables that nothing names were accepted")
+	if _, err := Load(LoadOptions{Env: []string{"PENSTOCK_HOOK=https://hooks.example/s3cret"}}); err == nil {
+		t.Fatal("a variable that nothing names was accepted")
 	}
-	l, err = Parse("c.yaml", []byte(`
+	l, err := Parse("c.yaml", []byte(`
 admin: {tokens: {ada: {env: PENSTOCK_ADA_X}}}
 monitoring: {alert_webhooks: {ops: {url: "https://hooks.example/s3cret"}, b: {url_file: /nowhere/url}}}
 tracing: {credentials: [{header: Authorization, file: /nowhere/trace}]}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -140,10 +141,13 @@ func (r AlertRule) Validate() error {
 
 // clear is the value at which a firing alert begins to end.
 func (r *AlertRule) clear() float64 {
+	share := 1 - r.Hysteresis
 	if r.Below {
-		return r.Threshold * (1 + r.Hysteresis)
+		share = 1 + r.Hysteresis
 	}
-	return r.Threshold * (1 - r.Hysteresis)
+	// Rounded, so that people are shown 1.8 and not 1.7999999999999998.
+	v, _ := strconv.ParseFloat(strconv.FormatFloat(r.Threshold*share, 'g', 12, 64), 64)
+	return v
 }
 
 func (r *AlertRule) wrong(v float64) bool {

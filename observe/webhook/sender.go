@@ -18,6 +18,27 @@ type Sender struct {
 	receivers []*receiver
 	active    map[string]observe.Alert // what fires now, for a receiver that comes later
 	closed    bool
+	gone      Totals // of receivers that went
+}
+
+// Totals count over all receivers, those that a reload removed included.
+type Totals struct{ Sent, Failed, Dropped uint64 }
+
+func (t *Totals) add(s Status) {
+	t.Sent += s.Sent
+	t.Failed += s.Failed
+	t.Dropped += s.Dropped
+}
+
+// Totals returns the counts since the start.
+func (s *Sender) Totals() Totals {
+	s.mu.Lock()
+	t, receivers := s.gone, s.receivers
+	s.mu.Unlock()
+	for _, r := range receivers {
+		t.add(r.state())
+	}
+	return t
 }
 
 // New returns a Sender without receivers.
@@ -80,6 +101,9 @@ func (s *Sender) Apply(options []Options) error {
 	}
 	for _, r := range old {
 		r.close()
+		s.mu.Lock()
+		s.gone.add(r.state())
+		s.mu.Unlock()
 	}
 	return nil
 }
