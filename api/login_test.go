@@ -232,7 +232,7 @@ func TestEveryChangeNamesItsAuthor(t *testing.T) {
 		}
 	}
 	pin(15, basic("Grace", "shared-secret"), "Grace")
-	pin(16, basic("ada", "shared-secret"), DefaultAuthor) // who is not ada can't sign as ada
+	pin(16, basic("ada", "shared-secret"), DefaultAuthor)                  // who is not ada can't sign as ada
 	pin(18, func(method, target, body string) *httptest.ResponseRecorder { // what the body says counts less than the token
 		return ask(h, method, target, `{"value":18,"author":"Eve"}`, "Authorization", "Bearer adas-secret")
 	}, "ada")

@@ -36,8 +36,6 @@ monitoring:
   alert_webhooks:
     inline: {url: "http://user:inline-s3cret-userinfo@127.0.0.1:1/inline-s3cret-path?k=inline-s3cret-arg", group_wait: 1s}
     file: {url_file: DIR/url, credential: {header: X-Hook, file: DIR/hook}}
-tracing:
-  credentials: [{header: X-Trace, file: DIR/trace}]
 tenants:
   anonymous: any
   accounts:
@@ -49,7 +47,7 @@ profiling: {enabled: true}
 func secretHouse(t *testing.T) (*house, []string) {
 	dir := t.TempDir()
 	secrets := []string{"inline-s3cret", "tenant-hash"}
-	for _, name := range []string{"admin", "ada", "wall", "header", "query", "hook", "trace"} {
+	for _, name := range []string{"admin", "ada", "wall", "header", "query", "hook"} {
 		secret := name + "-s3cret-4711"
 		secrets = append(secrets, secret)
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {

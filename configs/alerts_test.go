@@ -78,7 +78,7 @@ func TestAVariableFindsABuiltInRule(t *testing.T) {
 	}
 }
 
-func TestFaultyAlertsTracingAndTokensAreExplained(t *testing.T) {
+func TestFaultyAlertsAndTokensAreExplained(t *testing.T) {
 	for text, want := range map[string]string{
 		"monitoring: {alert_rules: {X: {threshold: 1}}}":                                          "alert_rules.X.signal: is needed",
 		"monitoring: {alert_rules: {X: {signal: eror_ratio}}}":                                    `did you mean "error_ratio"?`,
@@ -94,8 +94,6 @@ func TestFaultyAlertsTracingAndTokensAreExplained(t *testing.T) {
 		"monitoring: {alert_webhooks: {ops: {url: 'http://a', url_env: B}}}":                      "exactly one of url",
 		"monitoring: {alert_webhooks: {ops: {url: 'hooks.example/s3cret'}}}":                      "must be a URL",
 		"monitoring: {alert_webhooks: {ops: {url: 'http://a/', credential: {query: k, env: B}}}}": "send the secret in a header",
-		"tracing: {enabled: true, endpoint: ''}":                                                  "tracing.endpoint: is needed",
-		"tracing: {sample_ratio: 2}":                                                              "at most 1",
 		"admin: {tokens: {ada: {}}}":                                                              "needs env or file",
 		"admin: {tokens: {ada: {env: A, file: /b}}}":                                              "needs env or file",
 		"admin: {tokens: {Ada: {env: A}}}":                                                        "not a usable name",
@@ -107,14 +105,13 @@ func TestFaultyAlertsTracingAndTokensAreExplained(t *testing.T) {
 	}
 }
 
-func TestSecretsOfWebhooksTokensAndTracingAreReadAndNeverShown(t *testing.T) {
+func TestSecretsOfWebhooksAndTokensAreReadAndNeverShown(t *testing.T) {
 	if _, err := Load(LoadOptions{Env: []string{"PENSTOCK_HOOK=https://hooks.example/s3cret"}}); err == nil {
 		t.Fatal("a variable that nothing names was accepted")
 	}
 	l, err := Parse("c.yaml", []byte(`
 admin: {tokens: {ada: {env: PENSTOCK_ADA_X}}}
 monitoring: {alert_webhooks: {ops: {url: "https://hooks.example/s3cret"}, b: {url_file: /nowhere/url}}}
-tracing: {credentials: [{header: Authorization, file: /nowhere/trace}]}
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -125,12 +122,12 @@ tracing: {credentials: [{header: Authorization, file: /nowhere/trace}]}
 		}
 	}
 	faults := l.CheckSecrets()
-	for _, want := range []string{"admin.tokens.ada: the environment variable PENSTOCK_ADA_X is not set", "alert_webhooks.b: the secret's file", "tracing.credentials[0]: the secret's file"} {
+	for _, want := range []string{"admin.tokens.ada: the environment variable PENSTOCK_ADA_X is not set", "alert_webhooks.b: the secret's file"} {
 		if faults == nil || !strings.Contains(faults.Error(), want) {
 			t.Errorf("the faults are %v, want %q", faults, want)
 		}
 	}
-	if refs := strings.Join(l.References(), " "); refs != "/nowhere/trace /nowhere/url" {
+	if refs := strings.Join(l.References(), " "); refs != "/nowhere/url" {
 		t.Errorf("the references are %s", refs)
 	}
 }

@@ -26,7 +26,6 @@ type Config struct {
 	Streaming  Streaming           `koanf:"streaming" doc:"The pipeline for batches and NDJSON streams."`
 	Engine     Engine              `koanf:"engine" doc:"How what is kept under data_dir is written: jobs, pins, decisions, learned state."`
 	Jobs       Jobs                `koanf:"jobs" doc:"Requests that are accepted now and answered later; they need data_dir."`
-	Tracing    Tracing             `koanf:"tracing" doc:"OpenTelemetry traces of single requests."`
 	Profiling  Profiling           `koanf:"profiling" doc:"Go's profiler on the admin plane."`
 	Tenants    Tenants             `koanf:"tenants" doc:"Who asks, by what key, and what each may take: requests are shared out fairly between tenants."`
 	Knobs      map[string]string   `koanf:"knobs" key:"knob" doc:"Pins: knob name to fixed value. A pinned knob is left alone by the tuner until its line is removed and the configuration reloaded."`

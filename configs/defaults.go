@@ -58,11 +58,7 @@ func Defaults() *Config {
 			ErrorLimitRatio: 0.5, CoolDown: 5 * time.Second, Evaluation: 10 * time.Second, MinSamples: 30,
 		},
 		Streaming: Streaming{ChunkSize: 32, ParallelStages: 4, Buffer: 256},
-		Tracing: Tracing{
-			Endpoint: "http://127.0.0.1:4318/v1/traces", SampleRatio: 0.01, FollowParent: true, ServiceName: "penstock",
-			Timeout: 10 * time.Second, QueueSize: 2048,
-		},
-		Tenants: Tenants{Header: "X-Tenant", Anonymous: "auto", Default: defaultTenant().Limits()},
+		Tenants:   Tenants{Header: "X-Tenant", Anonymous: "auto", Default: defaultTenant().Limits()},
 	}
 }
 

@@ -93,7 +93,6 @@ func (c *Config) secrets() (all []namedSecret) {
 		add(key, w.Secret())
 		add(key+".credential", w.Credential.Secret())
 	}
-	credentials("tracing", c.Tracing.Credentials)
 	return all
 }
 

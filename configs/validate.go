@@ -41,7 +41,6 @@ func (c *Config) Validate() []Fault {
 	v.tenants(c.Tenants)
 	v.adminTokens(c.Admin)
 	v.alerts(c.Monitoring, c)
-	v.tracing(c.Tracing)
 	for _, name := range c.UpstreamNames() {
 		v.upstream("upstreams."+name, c.Upstreams[name])
 	}
