@@ -24,6 +24,7 @@ type Cache struct {
 	flights  *flightTable
 	memos    *memos
 	habits   *habits
+	tracks   *tracks
 	counters *counters
 	disk     *disk
 	codec    codec
@@ -62,6 +63,7 @@ func New(o Options, next request.Doer) (*Cache, error) {
 	}
 	c := &Cache{
 		next: next, log: o.Logger, store: st, flights: newFlightTable(), memos: memos, habits: habits,
+		tracks:   newTracks(),
 		counters: newCounters(o.Scope),
 	}
 	c.settings.Store(&o)
@@ -128,6 +130,8 @@ func (c *Cache) answer(ctx context.Context, r *request.Request, key string, e *e
 		resp := c.hit(r, e, now, o, request.CacheStatus{Hit: true})
 		if resp == nil {
 			c.purgeKey(key)
+		} else if e.used(now) {
+			c.look(&call{ctx: ctx, r: r, d: *d, q: questionOf(r, o.Enabled, d), o: o, key: key, stale: e})
 		}
 		return resp
 	}
@@ -136,6 +140,7 @@ func (c *Cache) answer(ctx context.Context, r *request.Request, key string, e *e
 		c.purgeKey(key)
 		return nil
 	}
+	e.used(now)
 	c.refresh(&call{ctx: ctx, r: r, d: *d, q: questionOf(r, o.Enabled, d), o: o, key: key, stale: e})
 	return resp
 }

@@ -52,6 +52,8 @@ type entry struct {
 	// tenant pays for it: the one who had it stored.
 	tenant   string
 	counters *routeCounters
+	// track counts its uses for the observations; nil: it is not observed.
+	track *track
 }
 
 func newEntry(status int, h http.Header, body []byte, v verdict, answered time.Time) *entry {

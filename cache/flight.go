@@ -105,6 +105,7 @@ func (c *Cache) newFlight(ctx context.Context, r *request.Request, q question, k
 		f.req.Interim = f
 	}
 	f.selectors = f.req.Header
+	f.q.hash = c.tracks.hash(key)
 	if key != "" {
 		for _, name := range []string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
 			delete(f.req.Header, name)

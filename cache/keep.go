@@ -14,7 +14,14 @@ import (
 func (f *flight) keep(o *outcome, body []byte, answered time.Time) *entry {
 	e := newEntry(o.response.Status, o.response.Header, body, o.verdict, answered)
 	e.selectors = o.values
-	if !f.put(e) {
+	var look *Look
+	if f.observes(&o.verdict) {
+		look = f.lookAt(o.response.Header, answered)
+		f.c.tracks.observe(look, e, o.values, body, f.checks())
+	}
+	stored := f.put(e)
+	f.tell(look)
+	if !stored {
 		return nil
 	}
 	return e
@@ -75,7 +82,12 @@ func (f *flight) renew(resp *request.Response, m moment) {
 	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
 	resp.Body = http.NoBody
 	o := outcome{response: resp, verdict: v, renewed: e}
+	var look *Look
 	if v.store {
+		if f.observes(&v) {
+			look = f.lookAt(merged, m.answered)
+			f.c.tracks.renewed(look, e, f.checks())
+		}
 		f.put(e)
 	} else {
 		f.c.purgeKey(f.key) // it may not be kept any longer
@@ -84,4 +96,5 @@ func (f *flight) renew(resp *request.Response, m moment) {
 	f.remember(v.share, f.validates.status, f.validates.vary)
 	f.c.flights.unlist(f)
 	f.hand(o)
+	f.tell(look)
 }

@@ -59,6 +59,9 @@ type Options struct {
 	// OnAccess, if not nil, hears of each cacheable request. It must be quick, and may be called
 	// at once from many goroutines.
 	OnAccess func(Access)
+	// OnLook, if not nil, hears of each fetch of what the upstream does not give an explicit freshness to. It
+	// must be quick, and may be called at once from many goroutines. It stays as it was given to New.
+	OnLook func(Look)
 	// Logger takes what an operator should know; nil: slog.Default().
 	Logger *slog.Logger
 }

@@ -15,6 +15,8 @@ type question struct {
 	method string
 	// authorized: it had an Authorization field; cookies: a Cookie field; noStore: the directive.
 	authorized, cookies, noStore bool
+	// hash is that of the key, 0 if there is none.
+	hash uint64
 }
 
 func questionOf(r *request.Request, enabled bool, d *directives) question {
@@ -48,6 +50,8 @@ type verdict struct {
 	anonymous bool
 	// withheld are the header fields that are not stored.
 	withheld []string
+	// ours: the upstream does not say how long it is fresh, so that it is for us to find out.
+	ours bool
 }
 
 // judge decides about an answer.
@@ -70,15 +74,18 @@ func judgeTTL(q question, status int, v verdict) verdict {
 	v.share = true
 	switch {
 	case status >= 200 && status < 300:
-		v.lifetime = q.policy.TTL.Get()
+		v.lifetime, v.ours = q.policy.TTL.Get(), true
 	case status == http.StatusNotFound, status == http.StatusGone:
 		v.lifetime = q.policy.NegativeTTL
+	}
+	v.staleWhileRevalidate, v.staleIfError = q.policy.StaleWhileRevalidate, q.policy.StaleIfError
+	if ttl, window, ok := q.keyed(); ok && v.ours {
+		v.lifetime, v.staleWhileRevalidate = ttl, min(window, v.staleWhileRevalidate)
 	}
 	// The route's TTL counts from the arrival, however old the answer was by then.
 	if v.lifetime > 0 {
 		v.lifetime = min(v.lifetime+v.age, maxDelta)
 	}
-	v.staleWhileRevalidate, v.staleIfError = q.policy.StaleWhileRevalidate, q.policy.StaleIfError
 	v.store = v.lifetime > 0 && !q.noStore && q.method != http.MethodHead
 	return v.withoutStale()
 }
@@ -103,7 +110,12 @@ func judgeHTTP(q question, status int, h http.Header, m moment, d *directives, v
 		fresh, explicit, v.strict = 0, true, true
 	case !explicit && byDefault && !q.authorized && !q.cookies:
 		// A guess is not made for an answer that may depend on who asked.
-		fresh = heuristicLifetime(h, m.answered)
+		if fresh = heuristicLifetime(h, m.answered); fresh > 0 {
+			v.ours = true
+			if ttl, _, ok := q.keyed(); ok {
+				fresh = min(ttl+v.age, maxDelta)
+			}
+		}
 	}
 	v.share = (fresh > 0 || !explicit) && len(d.withheld) == 0
 	v.lifetime, v.anonymous, v.sMaxAge, v.withheld = fresh, !public, d.has(givenSMaxAge), d.withheld

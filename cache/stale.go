@@ -24,14 +24,21 @@ func (c *Cache) refresh(k *call) {
 		s.mu.Unlock()
 		return
 	}
-	f := c.newFlight(context.WithoutCancel(k.ctx), k.r, k.q, k.key, k.stale)
+	f := c.behind(k, key)
 	f.req.SetUrgency(min(k.r.Urgency()+1, request.LeastUrgent))
-	f.req.Deadline = time.Time{}
-	f.listed = key
-	f.waiters[&waiter{ctx: context.Background(), header: k.r.Header, leader: true, keeper: true}] = struct{}{}
 	s.m[key] = f
 	s.mu.Unlock()
 	c.start(f)
+}
+
+// behind makes a flight that goes on behind the client's back until its answer is stored, to be listed
+// under key.
+func (c *Cache) behind(k *call, key string) *flight {
+	f := c.newFlight(context.WithoutCancel(k.ctx), k.r, k.q, k.key, k.stale)
+	f.req.Deadline = time.Time{}
+	f.listed = key
+	f.waiters[&waiter{ctx: context.Background(), header: k.r.Header, leader: true, keeper: true}] = struct{}{}
+	return f
 }
 
 // rescue serves a stale copy in place of a failure: an error, or an upstream's status (RFC 5861,

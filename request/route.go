@@ -41,11 +41,25 @@ type FixedDuration time.Duration
 // Get returns the duration.
 func (d FixedDuration) Get() time.Duration { return time.Duration(d) }
 
+// KeyedFreshness gives the keys of a route freshness lifetimes of their own. It is safe for concurrent use,
+// and quick: it is asked for each answer that is stored.
+type KeyedFreshness interface {
+	// Freshness returns how long an answer under a key, given by its hash, is fresh, and how long after that
+	// it may be used while it is refreshed. Not ok: the route's own values hold for all keys.
+	Freshness(key uint64) (ttl, window time.Duration, ok bool)
+	// EarlyRatio is the share of stored answers, 0..1, that are compared with the upstream's before their time
+	// is over, to learn how often they change.
+	EarlyRatio() float64
+}
+
 // CachePolicy is how the cache treats a route.
 type CachePolicy struct {
 	Mode CacheMode
 	// TTL is the freshness lifetime under CacheTTL; never nil then.
 	TTL DurationValue
+	// Keyed, if not nil, beats TTL for single keys under CacheTTL, and the heuristic freshness of answers
+	// that say nothing of it under CacheHTTP.
+	Keyed KeyedFreshness
 	// NegativeTTL is how long a 404 or 410 is kept under CacheTTL; 0: not at all.
 	NegativeTTL time.Duration
 	// StaleWhileRevalidate is how long after its freshness an answer may be served while it is

@@ -116,7 +116,8 @@ type Slow interface {
 	measure(from, to time.Time) (seen any, n int)
 	signals(seen any) map[string]float64
 	decide(in In[any]) (Proposal, any)
-	keep(state any)
+	// keep takes a state that was decided; applied is false where the mode lets nothing be changed.
+	keep(state any, applied bool)
 	judge(t Trial, before, after any) Effect
 	model(value float64) any
 	save() any
@@ -173,7 +174,7 @@ func (r *slowRule[M, S]) decide(in In[any]) (Proposal, any) {
 	return r.Decide(In[M]{in.Now, in.Spec, in.Value, in.Seen.(M), in.N, in.Last, in.Appetite}, r.state)
 }
 
-func (r *slowRule[M, S]) keep(state any) { r.state = state.(S) }
+func (r *slowRule[M, S]) keep(state any, _ bool) { r.state = state.(S) }
 
 func (r *slowRule[M, S]) judge(t Trial, before, after any) Effect {
 	return r.Judge(t, before.(M), after.(M))

@@ -103,7 +103,7 @@ func (l *Loop) look(p *plugged, now time.Time) {
 	proposal.To = withinStep(st.Spec, st.Value, proposal.To)
 	p.explain(proposal.Rule, proposal.Reason)
 	if proposal.To == st.Value {
-		p.Slow.keep(state)
+		p.Slow.keep(state, p.mode == ModeActive)
 		p.last = nil
 		return
 	}
@@ -237,7 +237,7 @@ func (l *Loop) carryOut(p *plugged, k *knob.Knob, in In[any], want Proposal, sta
 			return
 		}
 		// A proposal in shadow mode leaves no trace in the state: it was not carried out.
-		p.Slow.keep(state)
+		p.Slow.keep(state, true)
 		p.last = nil
 	}
 	p.decided = in.Now

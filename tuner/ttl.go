@@ -4,8 +4,6 @@ import (
 	"fmt"
 	"math"
 	"time"
-
-	"penstock/knob"
 )
 
 // balancedStale is the goal unless another is set.
@@ -16,40 +14,41 @@ const (
 	firstTTL = 10 * time.Second
 	// ttlMinLooks is the least number of looks that a plan rests on.
 	ttlMinLooks = 30
-	// ttlMove is the least change of the typical TTL that is worth a decision.
-	ttlMove = 0.1
+	// ttlMove is the least change of the typical TTL (of its logarithm) that is worth a decision. Below it the
+	// classes follow what is known, and the knob stays.
+	ttlMove = 0.25
+	// ttlFar is one that is, even if the calls would change by less than ttlGain and there are at most ttlLate
+	// times as many stale answers as may be.
+	ttlFar, ttlGain, ttlLate = 0.7, 0.03, 1.1
 	// mostStaler is how many times staler than the goal one class of keys may be.
 	mostStaler = 10
 	// leastTrusted and mostTrusted bound what the measured share may correct the predicted one by.
 	leastTrusted, mostTrusted = 0.7, 4
+	// ttlSure is by how many standard deviations what was measured is taken for worse than it looks.
+	ttlSure = 1
 )
 
-// TTLAppetite is what presets change.
-type TTLAppetite struct {
-	// Stale is the freshness target: the share of answers from the cache that may be stale, 0..1.
-	Stale float64
-	// Grow is how many times longer the TTL may get in one decision.
-	Grow float64
-	// Sure is by how many standard deviations what was measured is taken for worse than it looks.
-	Sure float64
-}
-
-// TTLInput is what [TTL] looks at.
-type TTLInput struct {
-	Now   time.Time
-	Spec  knob.Spec
-	Value float64 // seconds
-	// Window is how long past its TTL a copy may be used while it is renewed, at most.
-	Window   time.Duration
-	Appetite TTLAppetite
-}
-
-// TTLProposal is a proposal with the TTLs of the classes of keys.
-type TTLProposal struct {
-	Proposal
-	plan *ttlPlan
+// TTLState is what [TTL] remembers. Its zero value is a fresh start.
+type TTLState struct {
+	// Plan is what each class of keys gets while the knob stands at At; empty: all get At. An operator's
+	// value, or one that was rolled back to, has no plan until the next look.
+	Plan map[classID]classPlan `json:"plan,omitempty"`
+	At   float64               `json:"at,omitempty"`
+	// Begun: the first, short TTL was set, or not needed.
+	Begun bool `json:"begun,omitempty"`
 	// Stale and Calls are what the plan expects: the share of stale answers, and calls a second.
-	Stale, Calls, CallsBefore float64
+	Stale float64 `json:"stale"`
+	Calls float64 `json:"calls"`
+	Goal  float64 `json:"goal"`
+	// Correction is how many times more answers were stale than predicted.
+	Correction float64 `json:"correction"`
+	// LongerAt is when the TTL may grow again after that was judged worse, and Wait the pause after the
+	// next time.
+	LongerAt time.Time     `json:"longer_at,omitzero"`
+	Wait     time.Duration `json:"wait,omitempty"`
+	// Seen is the last sum of the looks, without its classes but as the page shows them.
+	Seen    TTLSeen         `json:"seen"`
+	Classes []ttlClassModel `json:"classes,omitempty"`
 }
 
 // TTL decides how long a route's answers are fresh:
@@ -60,116 +59,142 @@ type TTLProposal struct {
 //     measured against predicted. The knob's value is the typical TTL (the mean over hits, of the
 //     logarithms); each class of keys has its own.
 //
-// It may become at most Appetite.Grow times longer at once, and shorter at once.
-func TTL(in TTLInput, s *TTLState) TTLProposal {
-	s.ensure()
-	s.Stale = in.Appetite.Stale
-	hold := func(rule, format string, args ...any) TTLProposal {
-		return TTLProposal{Proposal: Proposal{To: in.Value, Rule: rule, Reason: fmt.Sprintf(format, args...)}, plan: s.planned}
+// It may become longer by at most Appetite.StepRatio at once, and shorter by any step.
+func TTL(in In[TTLSeen], s TTLState) (Proposal, TTLState) { return decideTTL(in, s, 0) }
+
+func decideTTL(in In[TTLSeen], s TTLState, window time.Duration) (Proposal, TTLState) {
+	seen := &in.Seen
+	s = s.learn(in)
+	hold := func(rule, format string, args ...any) (Proposal, TTLState) {
+		return Proposal{To: in.Value, Rule: rule, Reason: fmt.Sprintf(format, args...)}, s
 	}
-	if s.Looks == 0 && s.planned == nil && s.trust <= 1 && in.Value > firstTTL.Seconds() {
-		to := min(max(firstTTL.Seconds(), in.Spec.Min), in.Spec.Max)
-		if to < in.Value {
-			return TTLProposal{Proposal: Proposal{
+	if !s.Begun {
+		s.Begun = true
+		if to := max(firstTTL.Seconds(), in.Spec.Min); seen.Looks < ttlMinLooks && to < in.Value {
+			return Proposal{
 				To: to, Rule: "start-short",
 				Reason:   fmt.Sprintf("nothing is known yet of how often the answers change, so they are fresh for %s until it is", seconds(to)),
-				Expected: "more calls for a while, and few stale answers",
-			}}
+				Expected: "few stale answers, and more calls for a while",
+			}, s
 		}
 	}
-	if s.Looks < ttlMinLooks {
-		return hold("waiting", "%d looks at the content so far, at least %d are needed", s.Looks, ttlMinLooks)
+	if seen.Looks < ttlMinLooks {
+		return hold("waiting", "%d looks at the content so far, at least %d are needed", seen.Looks, ttlMinLooks)
 	}
-	s.learn()
-	classes := s.classes(in.Now)
-	correction := s.correction(in.Appetite.Sure)
+	target := in.Appetite.StaleRatio
+	s.Correction = seen.Recent.correction(ttlSure)
 	goal := ttlGoal{
-		stale: in.Appetite.Stale / correction, most: min(mostStaler*in.Appetite.Stale, 0.5) / correction,
-		least: max(in.Spec.Min, leastTTL), longest: in.Spec.Max, window: in.Window.Seconds(),
+		stale: target / s.Correction, most: min(mostStaler*target, 0.5) / s.Correction,
+		least: max(in.Spec.Min, leastTTL), longest: max(in.Spec.Max, leastTTL), window: window.Seconds(),
 	}
-	plan := planTTLs(classes, goal)
-	limited := plan.limit(in.Value*in.Appetite.Grow, goal)
-	now := s.evaluate(classes, in.Value, correction)
-	return s.propose(in, &plan, now, correction, limited)
+	now := s.evaluate(seen.Classes, in.Value)
+	plan := planTTLs(seen.Classes, goal)
+	rule := ""
+	move := math.Abs(math.Log(plan.typical / max(in.Value, 1e-9)))
+	idle := now.stale < ttlLate*target && math.Abs(plan.calls/max(now.calls, 1e-12)-1) < ttlGain
+	switch {
+	case move < ttlMove, move < ttlFar && idle:
+		plan.typical = in.Value
+	case plan.typical < in.Value:
+		rule = "shorten"
+	case in.Now.Before(s.LongerAt):
+		rule = "paused"
+		plan.scale(in.Value/plan.typical, goal)
+		plan.typical = in.Value
+	default:
+		rule = "lengthen"
+		if most := in.Value * (1 + in.Appetite.StepRatio); plan.typical > most {
+			plan.scale(most/plan.typical, goal)
+			plan.typical = most
+		}
+	}
+	if rule != "" && rule != "paused" {
+		plan.typical = round(plan.typical)
+	}
+	s.Plan, s.At = plan.classes, min(max(plan.typical, in.Spec.Min), in.Spec.Max)
+	then := s.evaluate(seen.Classes, s.At)
+	s.Stale, s.Calls = then.stale, then.calls
+	s.Classes = classModels(seen.Classes, &s)
+	if rule == "" || rule == "paused" || s.At == in.Value {
+		if rule != "paused" {
+			rule = "settled"
+		}
+		s.At = in.Value
+		return Proposal{To: in.Value, Rule: rule, Reason: s.reason(in, now)}, s
+	}
+	return Proposal{
+		To: s.At, Rule: rule, Reason: s.reason(in, now),
+		Expected: fmt.Sprintf("about %s of the answers from the cache stale (target %s), and %s upstream calls for the same requests",
+			percent(then.stale), percent(target), changeOf(then.calls, now.calls)),
+	}, s
+}
+
+// learn takes in the verdict on the last proposal.
+func (s TTLState) learn(in In[TTLSeen]) TTLState {
+	s.Goal = in.Appetite.StaleRatio
+	s.Seen = in.Seen
+	s.Seen.Classes = nil
+	switch last := in.Last; {
+	case last == nil || last.To < last.From:
+	case last.Verdict == VerdictWorse:
+		s.Wait = nextWait(s.Wait)
+		s.LongerAt = in.Now.Add(s.Wait)
+	default:
+		s.Wait = 0
+	}
+	return s
+}
+
+func (s *TTLState) reason(in In[TTLSeen], now ttlPlan) string {
+	r := &in.Seen.Recent
+	mean, low, high := r.rate(1.96)
+	if r.Changes < 0.5 {
+		return fmt.Sprintf("none of the last %.0f looks found a change, so a key changes %s at most (95 %%); with a TTL of %s at most about %s of the answers from the cache are stale, and %s may be",
+			r.Looks, perTime(3/max(r.Exposure, 1e-9)), seconds(in.Value), percent(now.stale), percent(s.Goal))
+	}
+	return fmt.Sprintf("%.0f of the last %.0f looks found a change, so a key changes %s (95 %%: %s to %s); with a TTL of %s about %s of the answers from the cache are stale, and %s may be",
+		r.Changes, r.Looks, perTime(mean), perTime(low), perTime(high), seconds(in.Value), percent(now.stale), percent(s.Goal))
 }
 
 // correction is how many times more answers were stale, as far as is sure, than was predicted.
-func (s *TTLState) correction(sure float64) float64 {
-	r := &s.recent
-	if r.Predicted <= 0 || r.Changes < 1 {
+func (t *TTLTally) correction(sure float64) float64 {
+	if t.Predicted <= 0 || t.Changes < 1 {
 		return 1
 	}
-	return min(max((r.Stale+sure*math.Sqrt(r.StaleSquares))/r.Predicted, leastTrusted), mostTrusted)
+	return min(max((t.Stale+sure*math.Sqrt(t.StaleSquares))/t.Predicted, leastTrusted), mostTrusted)
 }
 
-// evaluate is what the TTLs in force come to by what is known now.
-func (s *TTLState) evaluate(classes []ttlClass, value, correction float64) ttlPlan {
+// evaluate is what the plan comes to by what is known now, with the knob at value.
+func (s *TTLState) evaluate(classes []TTLClass, value float64) ttlPlan {
 	t := ttlTables()
 	p := ttlPlan{typical: value}
 	var stale float64
 	for i := range classes {
 		c := &classes[i]
 		ttl := value
-		if s.planned != nil {
-			if own, ok := s.planned.classes[c.id]; ok {
-				ttl = own.ttl * value / s.planned.typical
-			}
+		if s.At == value && len(s.Plan) > 0 {
+			ttl = s.classPlan(c.ID).TTL
 		}
-		hits := c.keys * c.demand * c.demand * ttl / (1 + c.demand*ttl)
+		hits := c.Keys * c.Demand * c.Demand * ttl / (1 + c.Demand*ttl)
 		p.hits += hits
-		p.calls += c.keys * c.demand / (1 + c.demand*ttl)
-		stale += hits * c.belief.dot(&t.stale[levelOf(ttl)])
+		p.calls += c.Keys * c.Demand / (1 + c.Demand*ttl)
+		stale += hits * c.Belief.dot(&t.stale[levelOf(ttl)])
 	}
-	p.stale = stale / max(p.hits, 1e-300) * correction
+	p.stale = min(stale/max(p.hits, 1e-300)*max(s.Correction, leastTrusted), 1)
 	return p
 }
 
-// limit shortens all TTLs alike so that the typical one is at most longest, and reports whether it had to.
-func (p *ttlPlan) limit(longest float64, goal ttlGoal) bool {
-	if p.typical <= longest {
-		return false
-	}
-	f := longest / p.typical
+// scale makes all TTLs longer or shorter alike, within bounds.
+func (p *ttlPlan) scale(f float64, goal ttlGoal) {
 	for id, c := range p.classes {
-		p.classes[id] = classPlan{ttl: max(c.ttl*f, goal.least), window: c.window}
+		p.classes[id] = classPlan{TTL: min(max(c.TTL*f, goal.least), goal.longest), Window: c.Window}
 	}
-	p.typical = max(longest, goal.least)
-	return true
 }
 
-func (s *TTLState) propose(in TTLInput, plan *ttlPlan, now ttlPlan, correction float64, limited bool) TTLProposal {
-	mean, low, high := s.recent.rate(1.96)
-	p := TTLProposal{plan: plan, Stale: plan.stale * correction, Calls: plan.calls, CallsBefore: now.calls}
-	p.To, p.Rule = in.Value, "settled"
-	p.Reason = fmt.Sprintf("%.0f of the last %.0f looks found a change, which is %s a key (95 %%: %s to %s); at a TTL of %s about %s of the answers from the cache are stale, and %s may be",
-		s.recent.Changes, s.recent.Looks, perTime(mean), perTime(low), perTime(high), seconds(in.Value), percent(now.stale), percent(in.Appetite.Stale))
-	if math.Abs(math.Log(plan.typical/max(in.Value, 1e-9))) < ttlMove {
-		// The classes may be kept up to date without a word: the typical TTL stays.
-		f := in.Value / plan.typical
-		for id, c := range plan.classes {
-			plan.classes[id] = classPlan{ttl: c.ttl * f, window: c.window}
-		}
-		plan.typical = in.Value
-		return p
-	}
-	p.To, p.Rule = plan.typical, "shorten"
-	if p.To > in.Value {
-		p.Rule = "lengthen"
-		if limited {
-			p.Rule = "lengthen-step"
-		}
-	}
-	p.Expected = fmt.Sprintf("%s stale answers (target %s) and %s upstream calls for the same requests",
-		percent(p.Stale), percent(in.Appetite.Stale), changeOf(p.Calls, p.CallsBefore))
-	return p
-}
-
-// Adopt says that the proposal was carried out, so that what is measured from now on is its doing.
-func (s *TTLState) Adopt(p TTLProposal, now time.Time) {
-	s.planned = p.plan
-	if p.Rule == "lengthen" || p.Rule == "lengthen-step" || p.Rule == "shorten" || p.Rule == "start-short" {
-		s.decided, s.sinceDecision = now, ttlTally{}
-	}
+// round gives three digits.
+func round(v float64) float64 {
+	unit := math.Pow(10, math.Floor(math.Log10(v))-2)
+	return math.Round(v/unit) * unit
 }
 
 func changeOf(after, before float64) string {
@@ -184,7 +209,7 @@ func percent(v float64) string { return fmt.Sprintf("%.2g %%", 100*v) }
 
 // seconds writes a time so that it is easy to read.
 func seconds(v float64) string {
-	d := time.Duration(v * float64(time.Second))
+	d := toTime(v)
 	switch {
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()

@@ -37,6 +37,7 @@ const (
 
 // ttlKey is what is known of one key.
 type ttlKey struct {
+	hash uint64
 	// lik is the likelihood of each rate relative to the route's prior: prior times lik sums to 1, and
 	// is the belief. nil: no look yet.
 	lik *[rateCount]float32

@@ -24,13 +24,13 @@ func classOf(rate, demand float64) classID {
 	return classID(min(g, rateCount-1)*demandCount + min(d, demandCount-1))
 }
 
-// ttlClass are the keys of one class.
-type ttlClass struct {
-	id   classID
-	keys float64
-	// demand is requests a second for one key, and belief the mean of theirs.
-	demand float64
-	belief rates
+// TTLClass are the keys of one class.
+type TTLClass struct {
+	ID   classID `json:"id"`
+	Keys float64 `json:"keys"`
+	// Demand is requests a second for one key, and Belief the mean of what is believed of their rates.
+	Demand float64 `json:"demand"`
+	Belief rates   `json:"belief"`
 }
 
 // ttlGoal is what a plan is to keep.
@@ -39,12 +39,16 @@ type ttlGoal struct {
 	stale, most float64
 	// least and longest bound the TTLs, in seconds.
 	least, longest float64
-	// window is how long past its TTL a copy may still be used while it is renewed, at most.
-	window float64
+	// window is how long past its TTL a copy may still be used while it is renewed, at most; late is the most
+	// probability that the content changed by its end.
+	window, late float64
 }
 
 // classPlan is what a class gets, in seconds.
-type classPlan struct{ ttl, window float64 }
+type classPlan struct {
+	TTL    float64 `json:"ttl"`
+	Window float64 `json:"window,omitempty"`
+}
 
 // ttlPlan is the allocation.
 type ttlPlan struct {
@@ -57,10 +61,10 @@ type ttlPlan struct {
 
 // option is a class with what it could get, worked out as it is asked for.
 type option struct {
-	class  *ttlClass
+	class  *TTLClass
 	goal   *ttlGoal
 	lo, hi int
-	// late is the highest level at which a copy has changed with at most the probability goal.most.
+	// late is the highest level at which a copy has changed with at most the probability goal.late.
 	late int
 	best int
 	seen [levelCount]offer
@@ -81,7 +85,24 @@ type offer struct {
 //
 // and mu is found by halving. While l*T is small and m*T large, the answer is T in proportion to
 // 1/sqrt(m*l): what is asked for often, or changes often, gets less, but by the root only.
-func planTTLs(classes []ttlClass, goal ttlGoal) ttlPlan {
+//
+// Where copies are used past their TTL while they are renewed, that counts too. It saves no calls, but hides
+// their time; so the windows are as long as they may be while the rest can make up for them.
+func planTTLs(classes []TTLClass, goal ttlGoal) ttlPlan {
+	if goal.window <= 0 {
+		return allocateAll(classes, goal)
+	}
+	for _, late := range []float64{4, 2} {
+		goal.late = min(late*goal.stale, goal.most)
+		if p := allocateAll(classes, goal); p.stale <= goal.stale {
+			return p
+		}
+	}
+	goal.late = goal.stale
+	return allocateAll(classes, goal)
+}
+
+func allocateAll(classes []TTLClass, goal ttlGoal) ttlPlan {
 	options := make([]option, len(classes))
 	for i := range classes {
 		options[i].begin(&classes[i], &goal)
@@ -105,15 +126,15 @@ func planTTLs(classes []ttlClass, goal ttlGoal) ttlPlan {
 	return planOf(options, goal)
 }
 
-func (o *option) begin(c *ttlClass, goal *ttlGoal) {
+func (o *option) begin(c *TTLClass, goal *ttlGoal) {
 	o.class, o.goal = c, goal
 	t := ttlTables()
 	o.lo = levelOf(goal.least * levelStep * 0.9999) // not under least
 	o.hi = max(levelOf(goal.longest), o.lo)
 	// Both shares rise with the level.
-	o.hi = o.lo + sort.Search(o.hi-o.lo, func(i int) bool { return c.belief.dot(&t.stale[o.lo+i+1]) > goal.most })
+	o.hi = o.lo + sort.Search(o.hi-o.lo, func(i int) bool { return c.Belief.dot(&t.stale[o.lo+i+1]) > goal.most })
 	if goal.window > 0 {
-		o.late = max(sort.Search(levelCount, func(i int) bool { return c.belief.dot(&t.changed[i]) > goal.most })-1, 0)
+		o.late = max(sort.Search(levelCount, func(i int) bool { return c.Belief.dot(&t.changed[i]) > goal.late })-1, 0)
 	}
 }
 
@@ -123,15 +144,14 @@ func (o *option) at(l int) *offer {
 	if v.known {
 		return v
 	}
-	t, m, ttl := ttlTables(), o.class.demand, level(l)
+	t, m, ttl := ttlTables(), o.class.Demand, level(l)
 	v.known = true
-	v.hits, v.stale = m*m*ttl/(1+m*ttl), o.class.belief.dot(&t.stale[l])
+	v.hits, v.stale = m*m*ttl/(1+m*ttl), o.class.Belief.dot(&t.stale[l])
 	if o.goal.window > 0 {
-		// The first request after the TTL is answered from the old copy, if it comes in the window; that
-		// answer may be as stale as any class.
+		// The first request after the TTL is answered from the old copy, if it comes in the window.
 		v.window = min(o.goal.window, max(0, level(o.late)-ttl))
 		if n := m * -math.Expm1(-m*v.window) / (1 + m*ttl); n > 0 {
-			changed := o.class.belief.dot(&t.changed[levelOf(ttl+min(v.window, 1/m))])
+			changed := o.class.Belief.dot(&t.changed[levelOf(ttl+min(v.window, 1/m))])
 			v.stale = (v.stale*v.hits + n*changed) / (v.hits + n)
 			v.hits += n
 		}
@@ -159,8 +179,8 @@ func allocate(options []option, mu float64) float64 {
 	var hits, stale float64
 	for i := range options {
 		v := options[i].choose(mu)
-		hits += options[i].class.keys * v.hits
-		stale += options[i].class.keys * v.hits * v.stale
+		hits += options[i].class.Keys * v.hits
+		stale += options[i].class.Keys * v.hits * v.stale
 	}
 	return stale / max(hits, 1e-300)
 }
@@ -172,10 +192,10 @@ func planOf(options []option, goal ttlGoal) ttlPlan {
 		o := &options[i]
 		ttl := min(max(level(o.best), goal.least), goal.longest)
 		v := o.at(o.best)
-		p.classes[o.class.id] = classPlan{ttl: ttl, window: v.window}
-		hits := o.class.keys * v.hits
+		p.classes[o.class.ID] = classPlan{TTL: ttl, Window: v.window}
+		hits := o.class.Keys * v.hits
 		p.hits += hits
-		p.calls += o.class.keys * o.class.demand / (1 + o.class.demand*ttl)
+		p.calls += o.class.Keys * o.class.Demand / (1 + o.class.Demand*ttl)
 		stale += hits * v.stale
 		logs += hits * math.Log(ttl)
 	}

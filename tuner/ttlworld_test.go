@@ -114,7 +114,7 @@ func (w *contentWorld) play(seed uint64, length, warmup float64, ttl func(key in
 			res.calls++
 		}
 		if look != nil {
-			o := TTLLook{Key: uint64(i), At: at(now), First: c.had < 0, Early: fresh}
+			o := TTLLook{Key: keyHash(i), At: at(now), First: c.had < 0, Early: fresh}
 			if !o.First {
 				o.Since = time.Duration((now - c.fetched) * 1e9)
 				o.Changed, o.Uses = c.had != c.version, c.uses
@@ -166,42 +166,42 @@ func (w *contentWorld) bestStatic(target float64) (ttl, calls float64) {
 
 // tuned is the controller at work on a world.
 type tuned struct {
-	s        *TTLState
-	in       TTLInput
-	value    float64
-	log      []TTLProposal
-	onChange func(now float64, p TTLProposal)
+	e       *TTLEvidence
+	rule    *ttlSlow
+	in      In[any]
+	value   float64
+	applied func(now float64, p Proposal)
 }
 
 func newTuned(target float64) *tuned {
-	t := &tuned{s: &TTLState{}, value: 60}
-	t.in = TTLInput{Appetite: TTLAppetite{Stale: target, Grow: 2, Sure: 1}}
+	t := &tuned{e: NewTTLEvidence(0), value: 60}
+	t.rule = TTLRule(t.e, func() float64 { return t.value }, nil).(*ttlSlow)
+	t.in.Appetite = Balanced()
+	t.in.Appetite.StaleRatio = target
 	t.in.Spec.Max = 365 * 86400
 	return t
 }
 
+// keyHash stands for the cache's hash.
+func keyHash(key int) uint64 { return uint64(key+1) * 0x9e3779b97f4a7c15 }
+
 func (t *tuned) ttl(key int) float64 {
-	if t.s.planned == nil {
-		return t.value
-	}
-	id := newcomer
-	if k := t.s.keys[uint64(key)]; k != nil {
-		id = k.class
-	}
-	if c, ok := t.s.planned.classes[id]; ok {
-		return c.ttl
+	if ttl, _, ok := t.e.Table().Freshness(keyHash(key), t.value); ok {
+		return ttl.Seconds()
 	}
 	return t.value
 }
 
-func (t *tuned) look(_ int, o TTLLook) { t.s.Look(o) }
+func (t *tuned) look(_ int, o TTLLook) { t.e.Look(o) }
 
+// tick does what the loop does, without its trials.
 func (t *tuned) tick(now float64) {
 	t.in.Now, t.in.Value = at(now), t.value
-	p := TTL(t.in, t.s)
-	t.s.Adopt(p, t.in.Now)
-	if p.To != t.value && t.onChange != nil {
-		t.onChange(now, p)
+	t.in.Seen, t.in.N = t.rule.measure(at(now-15), at(now))
+	p, state := t.rule.decide(t.in)
+	if p.To != t.value && t.applied != nil {
+		t.applied(now, p)
 	}
 	t.value = p.To
+	t.rule.keep(state, true)
 }
