@@ -70,6 +70,7 @@ type App struct {
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	flows    sync.Map      // upstream name -> *tuner.FlowMeter
 	preload  *preload.Preloader
+	ttls     ttlBook
 	tenants  *tenant.Directory
 
 	// What those who look see: the past, the present, and what saves most.
@@ -325,7 +326,7 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
 		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
 		TenantShare: a.tenants.CacheShare,
-		Scope:       a.metrics.Process(), OnAccess: a.onAccess, Logger: a.log,
+		Scope:       a.metrics.Process(), OnAccess: a.onAccess, OnLook: a.ttls.onLook, Logger: a.log,
 	}
 	if dir := a.dataDir(c); c.Cache.Persist && dir != "" {
 		o.PersistPath = filepath.Join(dir, "cache.penstock")

@@ -38,9 +38,7 @@ func planKnobs(c *configs.Config, sources map[string]configs.Origin) *knobPlan {
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Routes)) {
 		r, _ := c.ResolvedRoute(name)
-		if r.Cache.Mode == "ttl" {
-			p.planTTL(ttlKnob(r.Upstream, name), "routes."+name+".cache.ttl", r.Cache)
-		}
+		p.planTTL(ttlKnob(r.Upstream, name), "routes."+name+".cache.ttl", r.Cache)
 	}
 	p.add("preload.threshold", knob.Spec{
 		Name: "preload.threshold", Kind: knob.KindFloat, Unit: "probability", Default: configs.Defaults().Preload.Threshold, Max: 1,
@@ -83,12 +81,20 @@ func (p *knobPlan) planUpstream(c *configs.Config, name string, u configs.Upstre
 		Name: "codel.interval." + name, Kind: knob.KindDuration, Unit: "s", Default: d.Workers.CoDelInterval.Seconds(), Max: 3600,
 		Doc: "How long the oldest must be over codel.target for the queue to count as standing; longer forgives longer bursts; 0: ten times the service time.",
 	}, w.CoDelInterval.Seconds())
-	if u.Cache.Mode == "ttl" {
-		p.planTTL(ttlKnob(name, request.ProxyRoute), key+"cache.ttl", u.Cache)
-	}
+	p.planTTL(ttlKnob(name, request.ProxyRoute), key+"cache.ttl", u.Cache)
 }
 
 func (p *knobPlan) planTTL(name, key string, c configs.CachePolicy) {
+	switch c.Mode {
+	case "off":
+		return
+	case "http":
+		p.add("", knob.Spec{
+			Name: name, Kind: knob.KindDuration, Unit: "s", Default: heuristicDay.Seconds(), Max: heuristicDay.Seconds(),
+			Doc: "How long an answer is fresh that says nothing of it but Last-Modified (heuristic freshness); at 24h it is a tenth of the time since the last change.",
+		}, heuristicDay.Seconds())
+		return
+	}
 	p.add(key, knob.Spec{
 		Name: name, Kind: knob.KindDuration, Unit: "s", Default: configs.Defaults().Cache.DefaultTTL.Seconds(),
 		Max: math.Max(86_400*365, c.TTL.Seconds()),

@@ -134,6 +134,7 @@ func (a *App) plan(l *configs.Loaded) (commit func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	a.keyTTLs(t)
 	swapNodes, err := a.planNodes(l, t)
 	if err != nil {
 		return nil, err

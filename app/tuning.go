@@ -18,6 +18,7 @@ func (a *App) plugs(c *configs.Config) []tuner.Plug {
 		plugs = append(plugs, a.workersPlug(name))
 		plugs = append(plugs, a.flowPlugs(c, name)...)
 	}
+	plugs = append(plugs, a.ttlPlugs(c)...)
 	return plugs
 }
 

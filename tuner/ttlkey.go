@@ -47,6 +47,8 @@ type ttlKey struct {
 	kept       time.Duration
 	looks      uint32
 	class      classID
+	// planned is the stale share that the plan expected of all when the copy was made; below 0: there was none.
+	planned float64
 }
 
 // demand is requests a second, given the mean of a route for what is not known.

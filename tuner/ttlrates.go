@@ -58,17 +58,6 @@ func (r *rates) normalise(o *rates) {
 // mean is the expected rate under r, which must be normalised.
 func (r *rates) mean() float64 { return r.dot(&ladder) }
 
-// quantile is the rung under which q of r's mass lies.
-func (r *rates) quantile(q float64) float64 {
-	var sum float64
-	for g, v := range r {
-		if sum += v; sum >= q {
-			return ladder[g]
-		}
-	}
-	return ladder[rateCount-1]
-}
-
 // level is a TTL in seconds.
 func level(i int) float64 { return leastTTL * math.Pow(levelStep, float64(i)) }
 

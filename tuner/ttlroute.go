@@ -14,8 +14,8 @@ const (
 	// evictSample is how many keys are compared to find one that gives way.
 	evictSample = 8
 	// ttlMemory times 1/goal is over how many looks what was measured of a route is averaged: so that it
-	// holds about 400 changes.
-	ttlMemory = 200
+	// holds about 200 changes.
+	ttlMemory = 100
 	// learnPasses is how often the prior is refined before each plan.
 	learnPasses = 3
 	// refreshSeen is how old a sum of the looks may get while few new ones come.
@@ -216,6 +216,7 @@ func (e *TTLEvidence) Look(o TTLLook) {
 	}
 	if o.First || o.Since <= 0 {
 		k.uses++
+		k.planned = e.planned
 		k.last, k.kept = o.At, o.Kept
 		return
 	}
@@ -224,9 +225,10 @@ func (e *TTLEvidence) Look(o TTLLook) {
 	used := min(t, o.Kept.Seconds())
 	predicted, change := b.dot(&ttlTables().stale[levelOf(used)]), b.dot(&ttlTables().changed[levelOf(t)])
 	stale, exposure := e.judge(&o, &b, used, t, predicted, change)
-	if e.planned >= 0 {
-		predicted = e.planned
+	if k.planned >= 0 {
+		predicted = k.planned
 	}
+	k.planned = e.planned
 	e.looks++
 	if o.Changed {
 		e.changed++

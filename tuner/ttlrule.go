@@ -7,10 +7,21 @@ import (
 	"time"
 )
 
-// TTLRule is [TTL] as a controller of a route's knob: what it measures are the looks that evidence gathers,
-// value reads the knob, and window, if not nil, how long past its TTL a copy may be used while it is renewed
-// at most. Its plan is published in evidence's table, where the cache finds it.
-func TTLRule(evidence *TTLEvidence, value func() float64, window func() time.Duration) Slow {
+// TTLSource is what a TTL rule works with.
+type TTLSource struct {
+	// Evidence gathers the looks; its table takes the plan, where the cache finds it.
+	Evidence *TTLEvidence
+	// Value reads the knob, in seconds.
+	Value func() float64
+	// Window is how long past its TTL a copy may be used while it is renewed, at most; nil: not at all.
+	Window func() time.Duration
+	// Heuristic: without a plan the TTL follows a rule of its own, so there is no need to begin short.
+	Heuristic bool
+}
+
+// TTLRule is [TTL] as a controller of a route's knob.
+func TTLRule(o TTLSource) Slow {
+	evidence, value, window := o.Evidence, o.Value, o.Window
 	if window == nil {
 		window = func() time.Duration { return 0 }
 	}
@@ -33,7 +44,7 @@ func TTLRule(evidence *TTLEvidence, value func() float64, window func() time.Dur
 		},
 		LongestEvaluation: longestTTLTrial,
 	}
-	return &ttlSlow{slowRule: &slowRule[TTLSeen, TTLState]{Rule: r}, evidence: evidence}
+	return &ttlSlow{slowRule: &slowRule[TTLSeen, TTLState]{Rule: r, state: TTLState{Begun: o.Heuristic}}, evidence: evidence}
 }
 
 // ttlSlow publishes what is kept.

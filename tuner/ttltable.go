@@ -101,15 +101,15 @@ func (s *TTLState) classPlan(id classID) classPlan {
 	if id == newcomer {
 		return classPlan{TTL: s.At}
 	}
-	best, near, rise := classPlan{TTL: s.At}, math.Inf(1), 0.0
+	best, nearest, near, rise := classPlan{TTL: s.At}, newcomer, math.Inf(1), 0.0
 	g, d := float64(id/demandCount), float64(id%demandCount)
 	for o, c := range s.Plan {
 		if o == newcomer {
 			continue
 		}
 		dg, dd := g-float64(o/demandCount), d-float64(o%demandCount)
-		if far := dg*dg + dd*dd; far < near || far == near && c.TTL < best.TTL {
-			near, best, rise = far, c, dg*math.Ln10/ratesPerDecade+dd*math.Log(demandFactor)
+		if far := dg*dg + dd*dd; far < near || far == near && o < nearest {
+			near, nearest, best, rise = far, o, c, dg*math.Ln10/ratesPerDecade+dd*math.Log(demandFactor)
 		}
 	}
 	// Never much longer than what is known to be right for its like.

@@ -31,15 +31,14 @@ func (r contentResult) hitShare() float64 {
 
 // copyState is the copy of one key.
 type copyState struct {
-	next       float64 // of the content's changes
-	changed    float64 // the last one
-	version    int
-	had        int // the copy's version; -1: none
-	fetched    float64
-	until      float64
-	checkAt    float64
-	uses       int
-	everLooked bool
+	next    float64 // of the content's changes
+	changed float64 // the last one
+	version int
+	had     int // the copy's version; -1: none
+	fetched float64
+	until   float64
+	checkAt float64
+	uses    int
 }
 
 // play runs the world for so many seconds. ttl says how long a copy of a key is fresh; look, if not nil,
@@ -175,7 +174,7 @@ type tuned struct {
 
 func newTuned(target float64) *tuned {
 	t := &tuned{e: NewTTLEvidence(0), value: 60}
-	t.rule = TTLRule(t.e, func() float64 { return t.value }, nil).(*ttlSlow)
+	t.rule = TTLRule(TTLSource{Evidence: t.e, Value: func() float64 { return t.value }}).(*ttlSlow)
 	t.in.Appetite = Balanced()
 	t.in.Appetite.StaleRatio = target
 	t.in.Spec.Max = 365 * 86400
