@@ -37,6 +37,8 @@ type Call struct {
 	Bytes int64
 	// Header are the answer's headers, for quota fields; read-only, nil if none came.
 	Header map[string][]string
+	// Quota is what the answer told of quotas; read-only, nil if it told nothing.
+	Quota *Quota
 }
 
 // CallFunc takes finished calls. It must be quick and may be called at once.

@@ -40,6 +40,7 @@ type exchange struct {
 	ticket   ticket
 	status   int
 	answer   http.Header
+	quota    *observe.Quota
 	reported atomic.Bool
 
 	body   io.ReadCloser // of the answer handed on
@@ -64,7 +65,7 @@ func (x *exchange) attempt(retry int) (*http.Response, failure) {
 	}
 	x.ticket = t
 	x.reported.Store(false)
-	x.status, x.answer = 0, nil
+	x.status, x.answer, x.quota = 0, nil, nil
 	x.read.Store(0)
 	x.inFlight = int(x.c.inFlight.Add(1))
 	x.start = time.Now()
@@ -82,6 +83,9 @@ func (x *exchange) attempt(retry int) (*http.Response, failure) {
 		return nil, f
 	}
 	incoming(resp.Header)
+	if x.c.meters.onCall != nil {
+		x.quota = ReadQuota(resp.Header, time.Now())
+	}
 	// Others wait for a probe, whose body may be a stream without end; and mayRetry wants to know.
 	if v := statusVerdict(x.status); v == verdictFailure || x.ticket.isProbe() {
 		x.ticket.settle(v)
@@ -146,6 +150,7 @@ func (x *exchange) report(o observe.Outcome, v verdict) {
 		m.onCall(observe.Call{
 			Upstream: x.name(), Route: x.routeName, Start: x.start, Duration: took, Status: x.status,
 			Outcome: o, InFlight: x.inFlight, Retry: x.retry, Items: max(1, x.r.Items), Bytes: x.read.Load(), Header: x.answer,
+			Quota: x.quota,
 		})
 	}
 }
