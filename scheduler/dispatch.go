@@ -80,6 +80,7 @@ func (s *Scheduler) dispatch(now time.Time) {
 			if it = s.pick(now); it == nil {
 				break
 			}
+			it = s.allowed(it, now)
 		}
 		background := it != nil && it.class == backgroundClass
 		if free := s.opts.Workers.Get() - s.inFlight; free <= 0 {
@@ -90,12 +91,18 @@ func (s *Scheduler) dispatch(now time.Time) {
 		} else if background && free == 1 && s.inFlight > 0 {
 			break // the last permit is kept for work that somebody waits for
 		}
-		if wait, i := s.windows.wait(now, background); i >= 0 {
+		class := backgroundClass
+		if it != nil {
+			class = int(it.class)
+		} else if len(b.members) > 0 {
+			class = int(b.members[0].class)
+		}
+		if wait, limit := s.limitWait(uint8(class), now); wait > 0 {
 			if wake == 0 || wait < wake {
 				wake = wait
 			}
 			if !background {
-				bound = boundRate + i
+				bound = limit
 			}
 			break
 		}
@@ -106,11 +113,13 @@ func (s *Scheduler) dispatch(now time.Time) {
 				}
 			} else {
 				s.windows.take(now)
+				s.takeQuota(it.class, now)
 				s.grant(it, now)
 				continue
 			}
 		}
 		s.windows.take(now)
+		s.takeQuota(uint8(class), now)
 		s.launch(b, now)
 	}
 	s.binding.set(bound, now)
@@ -121,6 +130,16 @@ func (s *Scheduler) dispatch(now time.Time) {
 		}
 		s.drained = nil
 	}
+}
+
+// limitWait is how long rates and quotas keep a call of a class, and which of them does; 0 if it may go.
+func (s *Scheduler) limitWait(class uint8, now time.Time) (time.Duration, int) {
+	wait, i := s.windows.wait(now, class == backgroundClass, s.quotas.Ahead)
+	limit := boundRate + i
+	if d, by := s.quotaWait(class, now); d > wait {
+		wait, limit = d, by
+	}
+	return wait, limit
 }
 
 // plan sets the timer that wakes the dispatcher when only time is missing.

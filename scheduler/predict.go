@@ -60,11 +60,15 @@ func (s *Scheduler) predict(class uint8, cost float64, now time.Time) time.Durat
 	permits := max(float64(s.opts.Workers.Get()), 1e-9)
 	var tokens time.Duration
 	for i := range s.windows {
+		if s.windows[i].pace && s.quotas.Ahead {
+			continue
+		}
 		if d := s.windows[i].until(calls, now); d > 0 { // it will bind: no more permits are used than it feeds
 			tokens = max(tokens, d)
 			permits = min(permits, s.windows[i].perSecond()*mean*batch)
 		}
 	}
+	tokens = max(tokens, s.predictQuota(class, calls, now))
 	share := s.q.share * permits
 	less := s.q.mask & ordinaryMask >> (class + 1) << (class + 1)
 	capacity := permits - load - share*float64(bits.OnesCount16(less))

@@ -87,10 +87,14 @@ func newWindows(rates []Rate, old windows, now time.Time) windows {
 }
 
 // wait is how long until every window has a token, and the window that takes longest; 0 and -1
-// if all have one now. With spare, a tenth of each window's burst is left to others.
-func (ws windows) wait(now time.Time, spare bool) (time.Duration, int) {
+// if all have one now. With spare, a tenth of each window's burst is left to others; with ahead, the pace is
+// not kept to.
+func (ws windows) wait(now time.Time, spare, ahead bool) (time.Duration, int) {
 	longest, binding := time.Duration(0), -1
 	for i := range ws {
+		if ahead && ws[i].pace {
+			continue
+		}
 		need := 1.0
 		if spare {
 			need += float64(min(ws[i].Burst-1, (ws[i].Burst+9)/10))

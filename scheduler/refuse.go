@@ -70,6 +70,9 @@ func (s *Scheduler) refusal(it *item, why reason, retry time.Duration) error {
 	default:
 		e.Detail = fmt.Sprintf("the queue of upstream %q does not get shorter; retry in %v", s.opts.Upstream, shown)
 	}
+	if reason := s.quotaReason(s.binding.now, time.Now()); reason != "" {
+		e.Detail += "; " + reason
+	}
 	return e
 }
 

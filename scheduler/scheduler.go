@@ -23,6 +23,7 @@ type Scheduler struct {
 	opts      Options
 	q         queue
 	windows   windows
+	quotas    quotas
 	all       estimate // of all routes together
 	routes    map[string]*estimate
 	demand    [classes]meter // permit-seconds admitted per second
@@ -56,7 +57,7 @@ func New(o Options, next request.BatchDoer) *Scheduler {
 	s.options.Store(&o)
 	s.q.init(o.UrgencyShare)
 	s.windows = newWindows(o.Rates, nil, time.Now()).addPace(o.PaceRate, nil, time.Now())
-	s.binding.init(len(s.windows), time.Now())
+	s.binding.init(len(s.windows)+1, time.Now())
 	s.metrics = newMetrics(s, o.Scope)
 	return s
 }
@@ -72,7 +73,7 @@ func (s *Scheduler) Apply(o Options) {
 	s.options.Store(&o)
 	s.q.share = o.UrgencyShare
 	s.windows = newWindows(o.Rates, s.windows, now).addPace(o.PaceRate, s.windows, now)
-	s.binding.init(len(s.windows), now)
+	s.binding.init(len(s.windows)+1+len(s.quotas.budgets), now)
 	s.dispatch(now)
 	s.mu.Unlock()
 }

@@ -96,12 +96,17 @@ type Stats struct {
 	InFlight int `json:"in_flight"`
 	Held     int `json:"held"`
 	// Binding names the limit that keeps requests waiting now: "none", "permits", or "rate N" for
-	// the window Rates[N], or "pace" for PaceRate. BindingShares is the share of the last half minute or so of each.
+	// the window Rates[N], "pace" for PaceRate, "quota NAME" for one of Quotas, or "hold". BindingShares is the share of the last half minute or so of each.
 	Binding       string             `json:"binding"`
 	BindingShares map[string]float64 `json:"binding_shares"`
 	Rates         []RateStats        `json:"rates"`
-	// Pace is the PaceRate in force, calls per second; 0: none.
-	Pace float64 `json:"pace"`
+	// Pace is the PaceRate in force, calls per second; 0: none. PaceAhead: only what can wait is held to it.
+	Pace      float64 `json:"pace"`
+	PaceAhead bool    `json:"pace_ahead"`
+	// Hold is for how many seconds nothing is sent, as the upstream's quota is used up; 0: calls may go.
+	Hold float64 `json:"hold_seconds"`
+	// Quotas are the long windows that are counted.
+	Quotas []QuotaStats `json:"quotas"`
 	// PredictedWait is how long a new request of each urgency would wait behind all that is queued
 	// there, in seconds.
 	PredictedWait [request.Urgencies]float64 `json:"predicted_wait_seconds"`
@@ -124,6 +129,34 @@ type RateStats struct {
 	Per    float64 `json:"per_seconds"`
 	Burst  int     `json:"burst"`
 	Tokens float64 `json:"tokens"`
+}
+
+// QuotaStats is one long window.
+type QuotaStats struct {
+	Name   string  `json:"name"`
+	Limit  float64 `json:"limit"`
+	Per    float64 `json:"per_seconds"`
+	Left   float64 `json:"left"`
+	Reset  float64 `json:"reset_seconds"` // to the end of a fixed window; 0: it rolls
+	Rate   float64 `json:"even_per_second"`
+	Expire bool    `json:"expired"`
+}
+
+// quotaStats fills in what the quotas say.
+func (s *Scheduler) quotaStats(st *Stats, now time.Time) {
+	st.PaceAhead, st.Quotas = s.quotas.Ahead, []QuotaStats{}
+	if !s.quotas.Hold.IsZero() {
+		st.Hold = s.holdWait(now).Seconds()
+	}
+	for _, w := range s.quotas.budgets {
+		w.settle(now)
+		q := QuotaStats{Name: w.Name, Limit: w.Limit, Per: w.Period.Seconds(), Left: max(w.left, 0), Rate: w.rate(now)}
+		if w.Fixed {
+			q.Reset = w.end.Sub(now).Seconds()
+		}
+		q.Expire = !w.Expires.IsZero() && now.After(w.Expires)
+		st.Quotas = append(st.Quotas, q)
+	}
 }
 
 // Stats returns a snapshot.
@@ -161,6 +194,7 @@ func (s *Scheduler) Stats() Stats {
 			}
 		}
 	}
+	s.quotaStats(&st, now)
 	s.binding.settle(now)
 	st.Binding = s.bindingName(s.binding.now)
 	for i, share := range s.binding.shares {
@@ -185,7 +219,7 @@ func (s *Scheduler) Stats() Stats {
 // predictNew is how long a new request would wait behind all that its class has queued; 0 if it
 // could go now.
 func (s *Scheduler) predictNew(class uint8, now time.Time) time.Duration {
-	wait, _ := s.windows.wait(now, false)
+	wait, _ := s.limitWait(class, now)
 	if s.q.mask<<(15-class) == 0 && s.inFlight < s.opts.Workers.Get() && wait == 0 {
 		return 0
 	}
@@ -196,6 +230,10 @@ func (s *Scheduler) predictNew(class uint8, now time.Time) time.Duration {
 func (s *Scheduler) bindingName(limit int) string {
 	if i := limit - boundRate; i >= 0 && i < len(s.windows) && s.windows[i].pace {
 		return "pace"
+	} else if i == len(s.windows) {
+		return "hold"
+	} else if i > len(s.windows) && i-len(s.windows)-1 < len(s.quotas.budgets) {
+		return "quota " + s.quotas.budgets[i-len(s.windows)-1].Name
 	}
 	return bindingName(limit)
 }

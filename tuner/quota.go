@@ -1,97 +1,180 @@
 package tuner
 
 import (
-	"fmt"
-	"math"
 	"time"
+
+	"penstock/observe"
 )
 
-// What Quota goes by. Ratios are 0..1.
-const (
-	// firstRefusals begin a pace where there was none, if they are firstRefusedRatio of the calls.
-	firstRefusals     = 5
-	firstRefusedRatio = 0.01
-	// gentleCut is what a few refusals take away; grossRatio of refusals mean that the quota is
-	// another one than thought, so that the pace follows what was admitted.
-	gentleCut  = 0.02
-	grossRatio = 0.1
-	// plateau is how long the pace takes from a cut back to where refusals came; from there on it
-	// grows slowly at first and then ever faster (the cubic curve of RFC 9438).
-	plateau = 5 * time.Second
-	// usedRatio: the pace binds if this share of it is sent.
-	usedRatio = 0.9
-	// quotaEpoch is the least length of an epoch: quotas are seldom counted in less than a second, and
-	// what a shorter time admits says little.
-	quotaEpoch = time.Second
-	// surge is the growth in an epoch once more was admitted than the top and what was saved up allow.
-	surge = 1.25
-	// savedSpan: no more is taken to be saved up than what the top gives in this time; and
-	// surgeMargin of a second's top, but at least surgeCalls, is no chance.
-	savedSpan   = 2 * time.Second
-	surgeMargin = 0.02
-	surgeCalls  = 3
-	// leastPace is the lowest pace, calls per second.
-	leastPace = 0.05
-)
-
-// RateEpoch is what became of calls in a span of time.
-type RateEpoch struct {
-	Now  time.Time
-	Span time.Duration
-	// Admitted and Refused (429) are calls that ended in it and started under the pace in force.
-	Admitted, Refused int
+// QuotaEvent is one finished call as the quota's controller sees it.
+type QuotaEvent struct {
+	// Now is when it ended, Start when it was sent.
+	Now, Start time.Time
+	// Refused: it was answered with 429, or in a way that means the same.
+	Refused bool
+	// Told is what the answer told of quotas; nil: nothing.
+	Told *observe.Quota
 }
 
-// QuotaState is what [Quota] remembers. Its zero value is a fresh start.
+// QuotaState is what is known of the quotas of one upstream, and what follows for the next calls. Its zero
+// value is a fresh start. It is a state machine: [QuotaState.Observe] and [QuotaState.Look] are
+// deterministic in their arguments; nothing else moves it.
 type QuotaState struct {
-	// Pace is calls per second; 0: none.
-	Pace float64
-	// Top is the pace at which refusals came last, and Cut when.
-	Top float64
-	Cut time.Time
-	// Saved is how many calls fewer than Top allows were made since the cut: what a token bucket may
-	// have saved up. Below 0, more was admitted than Top explains.
-	Saved float64
+	// Pace follows the quotas that come round within seconds, which a steady rate can follow.
+	Pace PaceState `json:"pace"`
+	// Kind, Limit and Period are what is known of such a quota; empty: nothing.
+	Short QuotaWindow `json:"short"`
+	// Windows are the longer quotas, at most maxWindows.
+	Windows []QuotaWindow `json:"windows,omitempty"`
+	// Guesses weigh the kinds and periods that closures so far were consistent with.
+	Guesses map[string]float64 `json:"guesses,omitempty"`
+
+	log    sendLog
+	closed *closure
+	opened time.Time // when sending began, or went on after the last closure
+	cycle  float64   // calls admitted since
+	since  time.Time // refusals of calls that started before are answered already
+	streak int       // refusals in a row
+	met    int       // refusals since the last quietCalls admitted ones
+	quiet  int       // admitted calls since the last refusal
+	first  time.Time // when the first of them was sent
+	epoch  RateEpoch
+	from   time.Time // when the epoch began
+	// refusedTrip and trip are the smoothed durations of refused and of admitted calls, and trips how many
+	// refused ones that rests on.
+	refusedTrip, trip time.Duration
+	trips             int
+	resources         map[string]bool // what told windows were about
+	note              quotaNote
 }
 
-// Quota learns the rate that an upstream admits where it only says 429. With no pace, refusals begin one:
-// what was admitted. Few refusals cut it by 2 %, once for each epoch and so for each cohort of calls;
-// many set it to what was admitted. Without refusals, and while the pace is what limits, it goes back
-// to where refusals came within 5 s, stays about there, and then grows ever faster:
-//
-//	pace(t) = top * (1 + 0.02 * ((t-K)/K)^3), K = 5 s
-//
-// so that the mean loss is under 1 %, and a look over the top costs few refusals. When more was admitted
-// than the top and a bucket's savings explain, the quota was raised: the pace then grows by a quarter
-// each second.
-func Quota(e RateEpoch, s QuotaState) (rule, reason string, next QuotaState) {
-	sent := e.Admitted + e.Refused
-	admitted := float64(e.Admitted) / e.Span.Seconds()
-	share := float64(e.Refused) / float64(max(sent, 1))
-	switch {
-	case s.Pace == 0 && (e.Refused < firstRefusals || share < firstRefusedRatio):
-		return "no-quota", "no quota was met", s
-	case s.Pace == 0 || share >= grossRatio && e.Refused >= firstRefusals:
-		s.Top = max(admitted, leastPace)
-		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
-		return "learn-quota", fmt.Sprintf("%d of %d calls were refused with 429 while %.1f/s were admitted", e.Refused, sent, admitted), s
-	case e.Refused > 0:
-		// Top is not what the curve had reached if that was not sent.
-		s.Top = max(min(s.Pace, 1.05*admitted), leastPace)
-		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
-		return "quota-met", fmt.Sprintf("%d of %d calls were refused with 429 at a pace of %.1f/s", e.Refused, sent, s.Top), s
+// quotaNote is the last thing that the controller did, in words.
+type quotaNote struct{ rule, reason string }
+
+const (
+	maxWindows = 8
+	// long is the period from which a window is counted instead of paced by what was refused.
+	long = 5 * time.Second
+	// closeStreak refusals in a row, with nothing admitted between, mean that nothing is admitted now; one
+	// does where calls are far apart, or where a long window is known.
+	closeStreak = 3
+	sparseRate  = 5 // calls per second
+	// quietCalls admitted calls in a row make refusals before them strays.
+	quietCalls = 200
+)
+
+// Observe takes a finished call. It reports whether what follows for the next calls may have changed.
+func (s *QuotaState) Observe(e QuotaEvent) bool {
+	s.measure(e)
+	if s.opened.IsZero() {
+		s.opened, s.from = e.Start, e.Start
 	}
-	s.Saved = min(s.Saved+s.Top*e.Span.Seconds()-float64(e.Admitted), s.Top*savedSpan.Seconds())
-	if admitted < usedRatio*s.Pace {
-		s.Cut = s.Cut.Add(e.Span) // time that the pace does not limit does not count
-		return "rate-unused", fmt.Sprintf("%.1f/s of %.1f/s are used: the rate is not what limits", admitted, s.Pace), s
+	changed := e.Told != nil && s.tell(e)
+	if !e.Refused {
+		s.log.add(e.Start, 1)
+		if !e.Start.Before(s.opened) {
+			s.cycle++
+		}
 	}
-	x := (e.Now.Sub(s.Cut).Seconds() - plateau.Seconds()) / plateau.Seconds()
-	curve := max(s.Top*(1+gentleCut*math.Pow(x, 3)), leastPace)
-	if s.Saved < -max(surgeCalls, surgeMargin*s.Top) {
-		s.Pace = max(curve, surge*s.Pace)
-		return "quota-raised", fmt.Sprintf("%.1f/s were admitted without a refusal, more than %.1f/s and what it saved up explain", admitted, s.Top), s
+	if e.Refused && e.Told != nil && e.Told.RetryAfter >= 0 {
+		return s.toldToWait(e) || changed
 	}
-	s.Pace = curve
-	return "probe-quota", fmt.Sprintf("no refusals at %.1f/s: going on towards and past %.1f/s, where they came last", admitted, s.Top), s
+	if s.closed != nil {
+		return s.whileClosed(e) || changed
+	}
+	return s.whileOpen(e) || changed
+}
+
+// measure keeps how long calls take.
+func (s *QuotaState) measure(e QuotaEvent) {
+	took := e.Now.Sub(e.Start)
+	smooth := func(old time.Duration) time.Duration {
+		if old == 0 {
+			return took
+		}
+		return old + (took-old)/8
+	}
+	if e.Refused {
+		s.refusedTrip = smooth(s.refusedTrip)
+		s.trips++
+	} else {
+		s.trip = smooth(s.trip)
+	}
+}
+
+func (s *QuotaState) whileOpen(e QuotaEvent) bool {
+	if e.Refused && e.Start.Before(s.since) {
+		return false // of the cohort before the last cut
+	}
+	if e.Refused {
+		s.epoch.Refused++
+		s.met++
+		s.quiet = 0
+		if s.streak++; s.streak == 1 {
+			s.first = e.Start
+		}
+		s.first = earlier(s.first, e.Start)
+		if s.streak >= s.closeStreak() {
+			s.close(e)
+			return true
+		}
+	} else {
+		if e.Start.After(s.first) {
+			s.streak = 0
+		}
+		if s.quiet++; s.quiet >= quietCalls {
+			s.met = 0
+		}
+		if !e.Start.Before(s.since) {
+			s.epoch.Admitted++
+		}
+	}
+	return s.endEpoch(e.Now)
+}
+
+func (s *QuotaState) closeStreak() int {
+	if s.Pace.Pace > 0 && s.Pace.Pace < sparseRate || s.Pace.Pace == 0 && len(s.counted()) > 0 {
+		return 1
+	}
+	return closeStreak
+}
+
+// endEpoch turns the pace when enough is known of the one in force.
+func (s *QuotaState) endEpoch(now time.Time) bool {
+	length := quotaEpoch
+	if s.Pace.Pace > 0 {
+		// A slow pace needs longer until enough calls say something.
+		length = max(length, time.Duration(epochCalls/s.Pace.Pace*float64(time.Second)))
+	}
+	s.epoch.Now, s.epoch.Span = now, now.Sub(s.from)
+	if s.epoch.Span < length {
+		return false
+	}
+	e := s.epoch
+	s.epoch, s.from = RateEpoch{}, now
+	if s.Pace.Pace == 0 && len(s.counted()) > 0 {
+		return false // what refuses now and then is a window that is counted
+	}
+	if e.Period = s.Short.Period; e.Period > 0 && s.Short.Kind != KindBucket {
+		e.InPeriod = s.log.count(periodIndex(e.Period), now.Add(-e.Period), now)
+	}
+	rule, reason, next := Pace(e, s.Pace)
+	cut := next.Cut != s.Pace.Cut && next.Pace != s.Pace.Pace && e.Refused > 0
+	moved := next.Pace != s.Pace.Pace
+	if cut {
+		s.since, s.streak = now, 0
+	}
+	s.Pace, s.note = next, quotaNote{rule, reason}
+	if s.Pace.Pace > 0 && s.Short.Kind == "" {
+		s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned}
+	}
+	return moved
+}
+
+// earlier is the earlier of two moments, the other if one is zero.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
 }

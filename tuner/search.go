@@ -9,8 +9,8 @@ import (
 	"penstock/observe"
 )
 
-// search is what looks after the knobs of one upstream at the pace of its calls: Knee its workers, Quota
-// its rate. The loop's ticks only write down what it came to.
+// search is what looks after the knobs of one upstream at the pace of its calls: Knee its
+// workers. The loop's ticks only write down what it came to.
 type search struct {
 	o      *Options
 	target Target
@@ -23,9 +23,6 @@ type search struct {
 	taken   []finding // those taken back since
 	rule    string    // of the last step
 	reason  string
-	calls   calls
-	quota   QuotaState
-	paced   pacing
 }
 
 // finding is where a search began and what it came to.
@@ -44,7 +41,6 @@ type finding struct {
 func (s *search) onCall(c observe.Call, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.watchRate(c, now)
 	k, ok := s.o.Knobs.Lookup(s.target.Workers)
 	if !ok {
 		return

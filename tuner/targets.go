@@ -20,6 +20,9 @@ type Target struct {
 	// Rate names the knob of its pace, a Float in calls per second with 0 for none; empty: its quota is
 	// not learned.
 	Rate string
+	// Allow takes what its quotas allow beside the rate; nil: nobody does. A pointer, so that targets can
+	// be compared.
+	Allow *func(Allowance)
 }
 
 // SetTargets replaces the targets. What was learned about those that stay is kept.
@@ -52,18 +55,22 @@ func (t Target) plugs(o *Options) []Plug {
 		Slow: WorkersRule(o.Signals, t.Upstream).Slow(),
 	}
 	if t.Search {
-		p.Kind = "search " + t.Rate
+		p.Kind = "search"
 		p.Fast = &searcher{search{o: o, target: t}}
-		return []Plug{p}
 	}
 	if t.Rate == "" {
 		return []Plug{p}
 	}
-	rate := Plug{
-		Knob: t.Rate, Kind: "rate", Upstream: t.Upstream, Couple: t.Upstream, Safer: -1,
-		Fast: &searcher{search{o: o, target: Target{Upstream: t.Upstream, Rate: t.Rate}}},
+	rate := QuotaOptions{}
+	if allow := t.Allow; allow != nil {
+		rate.Publish = *allow
 	}
-	return []Plug{p, rate}
+	return []Plug{p, QuotaPlug(t.Rate, t.Upstream, rate)}
+}
+
+// QuotaPlug has a rate's knob looked after by a [QuotaController].
+func QuotaPlug(knob, upstream string, o QuotaOptions) Plug {
+	return Plug{Knob: knob, Kind: "rate", Upstream: upstream, Couple: upstream, Safer: -1, Fast: NewQuotaController(o)}
 }
 
 // WorkersRule is the rule [Workers] over the calls of an upstream.
@@ -98,11 +105,7 @@ func (s *searcher) Tick(now time.Time, h Hand) []Decision {
 	if h.Mode != ModeActive {
 		return nil
 	}
-	decisions := s.flush(now)
-	if d, ok := s.flushRate(now); ok {
-		decisions = append(decisions, d)
-	}
-	return decisions
+	return s.flush(now)
 }
 
 func (s *searcher) Status() (rule, reason string)       { return s.status() }

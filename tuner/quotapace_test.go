@@ -27,7 +27,7 @@ type fixedWindow struct{ limit float64 }
 func (w *fixedWindow) admit(n float64) float64 { return min(n, w.limit) }
 
 // playQuota runs Quota for so many seconds against a meter with demand to spare.
-func playQuota(seconds int, demand float64, s QuotaState, at func(second int) meter, each func(second int, s QuotaState, admitted, refused float64)) QuotaState {
+func playQuota(seconds int, demand float64, s PaceState, at func(second int) meter, each func(second int, s PaceState, admitted, refused float64)) PaceState {
 	now := time.Unix(0, 0)
 	for i := range seconds {
 		now = now.Add(time.Second)
@@ -37,7 +37,7 @@ func playQuota(seconds int, demand float64, s QuotaState, at func(second int) me
 		}
 		ok := at(i).admit(n)
 		refused := max(math.Ceil(n-ok-1e-9), 0)
-		_, _, s = Quota(RateEpoch{Now: now, Span: time.Second, Admitted: int(math.Round(ok)), Refused: int(refused)}, s)
+		_, _, s = Pace(RateEpoch{Now: now, Span: time.Second, Admitted: int(math.Round(ok)), Refused: int(refused)}, s)
 		each(i, s, ok, refused)
 	}
 	return s
@@ -52,7 +52,7 @@ func TestQuotaLearnsALimitByRefusalsAlone(t *testing.T) {
 			limit = 12
 		}
 		var used, refusals float64
-		playQuota(320, 1000, QuotaState{}, func(int) meter { return m }, func(i int, _ QuotaState, ok, refused float64) {
+		playQuota(320, 1000, PaceState{}, func(int) meter { return m }, func(i int, _ PaceState, ok, refused float64) {
 			if i >= 20 {
 				used += ok
 				refusals += refused
@@ -70,12 +70,12 @@ func TestQuotaLearnsALimitByRefusalsAlone(t *testing.T) {
 func TestQuotaFindsARaisedLimit(t *testing.T) {
 	w := &fixedWindow{100}
 	found := 0
-	playQuota(120, 1000, QuotaState{}, func(i int) meter {
+	playQuota(120, 1000, PaceState{}, func(i int) meter {
 		if i == 60 {
 			w.limit = 200
 		}
 		return w
-	}, func(i int, s QuotaState, ok, _ float64) {
+	}, func(i int, s PaceState, ok, _ float64) {
 		if i >= 60 && ok >= 190 && found == 0 {
 			found = i - 60
 		}
@@ -88,12 +88,12 @@ func TestQuotaFindsARaisedLimit(t *testing.T) {
 func TestQuotaFollowsALoweredLimitAtOnce(t *testing.T) {
 	w := &fixedWindow{200}
 	refusals := 0.0
-	playQuota(120, 1000, QuotaState{}, func(i int) meter {
+	playQuota(120, 1000, PaceState{}, func(i int) meter {
 		if i == 60 {
 			w.limit = 50
 		}
 		return w
-	}, func(i int, s QuotaState, _, refused float64) {
+	}, func(i int, s PaceState, _, refused float64) {
 		if i > 60 {
 			refusals += refused
 		}
@@ -107,8 +107,8 @@ func TestQuotaFollowsALoweredLimitAtOnce(t *testing.T) {
 }
 
 func TestQuotaDoesNotGrowWhileItIsNotUsed(t *testing.T) {
-	s := QuotaState{Pace: 98, Top: 100, Cut: time.Unix(0, 0)}
-	s = playQuota(600, 20, s, func(int) meter { return &fixedWindow{100} }, func(int, QuotaState, float64, float64) {})
+	s := PaceState{Pace: 98, Top: 100, Cut: time.Unix(0, 0)}
+	s = playQuota(600, 20, s, func(int) meter { return &fixedWindow{100} }, func(int, PaceState, float64, float64) {})
 	if s.Pace != 98 {
 		t.Errorf("after 10 minutes of 20/s the pace of 98/s is %.1f/s", s.Pace)
 	}
@@ -116,11 +116,11 @@ func TestQuotaDoesNotGrowWhileItIsNotUsed(t *testing.T) {
 
 func TestQuotaLeavesUpstreamsWithoutQuotaAlone(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
-	var s QuotaState
+	var s PaceState
 	now := time.Unix(0, 0)
 	for range 1000 {
 		now = now.Add(time.Second)
-		_, _, s = Quota(RateEpoch{Now: now, Span: time.Second, Admitted: random.IntN(1000), Refused: random.IntN(firstRefusals)}, s)
+		_, _, s = Pace(RateEpoch{Now: now, Span: time.Second, Admitted: random.IntN(1000), Refused: random.IntN(firstRefusals)}, s)
 		if s.Pace != 0 {
 			t.Fatalf("a stray 429 began a pace of %v", s.Pace)
 		}
@@ -130,13 +130,13 @@ func TestQuotaLeavesUpstreamsWithoutQuotaAlone(t *testing.T) {
 func TestQuotaStaysAPositiveNumberWhateverComes(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 1))
 	for range 200 {
-		var s QuotaState
+		var s PaceState
 		now := time.Unix(0, 0)
 		for range 200 {
 			span := time.Duration(1 + random.Int64N(int64(20*time.Second)))
 			now = now.Add(span)
 			e := RateEpoch{Now: now, Span: span, Admitted: random.IntN(100) * random.IntN(2), Refused: random.IntN(50) * random.IntN(2)}
-			rule, reason, next := Quota(e, s)
+			rule, reason, next := Pace(e, s)
 			if math.IsNaN(next.Pace) || math.IsInf(next.Pace, 0) || next.Pace < 0 || s.Pace > 0 && next.Pace < leastPace {
 				t.Fatalf("%+v after %+v", next, e)
 			}

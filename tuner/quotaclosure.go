@@ -1,0 +1,312 @@
+package tuner
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// A closure is a time in which an upstream admits nothing. It is waited out with single probes. When it
+// ends tells what kind of quota was met, see learn.
+type closure struct {
+	refused time.Time // when the first refused call was sent
+	last    time.Time // when the last one was
+	until   time.Time // nothing is sent before; one probe may go then
+	told    bool      // until is what Retry-After said
+	trickle bool      // the one probe of a long Retry-After is still to be sent
+	probes  int
+}
+
+const (
+	// leastPause is the least pause before the first probe, probeGrowth how much longer each next one is.
+	leastPause  = 5 * time.Millisecond
+	probeGrowth = 3
+	// probeMargin is how long after a window's end the probe goes: clocks differ.
+	probeMargin = 25 * time.Millisecond
+	// probeSpacing: between two likely ends of a window that lie closer than this share of the closure so
+	// far, no probe is spent.
+	probeSpacing = 0.5
+	// longestClosure bounds the pause between probes, and what Retry-After is believed.
+	longestClosure = 24 * time.Hour
+	// trickleAfter is the Retry-After from which one probe goes at half of it, in case it was said of
+	// something else.
+	trickleAfter = time.Minute
+)
+
+// close begins a closure with the refusal e.
+func (s *QuotaState) close(e QuotaEvent) {
+	s.undo(e.Now)
+	s.closed = &closure{refused: earlier(s.first, e.Start), last: e.Start}
+	s.streak, s.epoch = 0, RateEpoch{}
+	s.closed.until = s.nextProbe(e.Now)
+	s.note = quotaNote{"closed", fmt.Sprintf("%d calls in a row were refused with 429, so that sending stops but for single probes", max(1, s.closeStreak()))}
+}
+
+// toldToWait obeys Retry-After: nothing is sent until then, but for one probe halfway through a long one.
+func (s *QuotaState) toldToWait(e QuotaEvent) bool {
+	wait := min(e.Told.RetryAfter, longestClosure)
+	until := e.Now.Add(wait)
+	if c := s.closed; c != nil {
+		later := c.told && !until.After(c.until) // the cohort's other refusals say the same
+		c.last = latest(c.last, e.Start)
+		if later {
+			return false
+		}
+		c.until, c.told, c.trickle = until, true, false
+		return true
+	}
+	if e.Start.Before(s.since) {
+		return false
+	}
+	s.closed = &closure{refused: e.Start, last: e.Start, until: until, told: true, trickle: wait >= trickleAfter}
+	s.streak, s.epoch = 0, RateEpoch{}
+	s.note = quotaNote{"retry-after", fmt.Sprintf("a call was refused with 429 and the word to wait for %s", wait.Round(time.Millisecond))}
+	return true
+}
+
+func latest(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+// whileClosed takes a call that ended during a closure.
+func (s *QuotaState) whileClosed(e QuotaEvent) bool {
+	c := s.closed
+	if !e.Start.After(c.last) {
+		return false // it was under way when the closure began
+	}
+	if !e.Refused {
+		if c.told && e.Start.Before(c.until) && !c.trickle {
+			return false // sent before the word came
+		}
+		s.reopen(e)
+		return true
+	}
+	c.last, c.told = e.Start, false
+	c.probes++
+	s.met++
+	c.until = s.nextProbe(e.Now)
+	return true
+}
+
+// holdUntil is when the next call may go; zero: now.
+func (c *closure) holdUntil() time.Time {
+	if c.trickle {
+		return c.last.Add(c.until.Sub(c.last) / 2)
+	}
+	return c.until
+}
+
+// nextProbe is when to send one call to see whether the closure has ended: at the end of the window that
+// is known to be used up; else at what may be the end of a window, and between these at times that grow
+// with the closure.
+func (s *QuotaState) nextProbe(now time.Time) time.Time {
+	c := s.closed
+	age := c.last.Sub(c.refused)
+	if end := s.knownEnd(now); end.After(now) && c.probes == 0 {
+		return end.Add(probeMargin)
+	}
+	first := leastPause
+	if s.Pace.Pace > 0 {
+		first = max(first, time.Duration(float64(time.Second)/s.Pace.Pace))
+	}
+	next := c.last.Add(max(min((probeGrowth-1)*age, longestClosure/4), first))
+	for i, p := range periods {
+		if p < age {
+			continue
+		}
+		for _, end := range []time.Time{c.refused.Truncate(p).Add(p), s.rollingEnd(i, p)} {
+			end = end.Add(probeMargin)
+			if end.After(c.last) && end.After(now) && end.Before(next) && (likely(p) || end.Sub(c.last) > time.Duration(probeSpacing*float64(age))) {
+				next = end
+			}
+		}
+	}
+	return latest(next, now)
+}
+
+// rollingEnd is when a rolling window would admit again: when the first call that it counts leaves it.
+func (s *QuotaState) rollingEnd(i int, p time.Duration) time.Time {
+	from := s.closed.refused.Add(-p)
+	if s.opened.After(from) {
+		return s.opened.Add(p)
+	}
+	oldest := s.log.oldest(i, from, s.closed.refused)
+	if oldest.IsZero() {
+		return s.closed.refused
+	}
+	return oldest.Add(p)
+}
+
+// knownEnd is the end of the known window that is used up; zero: none is.
+func (s *QuotaState) knownEnd(now time.Time) time.Time {
+	if w := &s.Short; w.Kind == KindFixed && w.Period > 0 {
+		return now.Truncate(w.Period).Add(w.Period)
+	}
+	for i := range s.Windows {
+		w := &s.Windows[i]
+		switch {
+		case w.Source == SourceHeaders && w.Remaining == 0 && w.Reset.After(now) && !w.sliding():
+			return w.Reset
+		case w.Source == SourceLearned && w.Kind == KindFixed && s.used(w, now) >= usedUpRatio*w.Limit:
+			return now.Truncate(w.Period).Add(w.Period)
+		}
+	}
+	return time.Time{}
+}
+
+// usedUpRatio of a limit used is as good as all.
+const usedUpRatio = 0.9
+
+// reopen ends a closure with the admitted probe e, and learns from how long it lasted.
+func (s *QuotaState) reopen(e QuotaEvent) {
+	c := s.closed
+	if !c.told {
+		s.learn(e.Start)
+	} else {
+		s.note = quotaNote{"waited", "the time of Retry-After is over"}
+	}
+	s.closed = nil
+	s.opened, s.cycle = e.Start, 1
+	s.since, s.streak, s.first = e.Start, 0, time.Time{}
+	s.epoch, s.from = RateEpoch{}, e.Now
+	if s.Pace.Pace > 0 {
+		// The time of the closure was none in which the pace could have been used.
+		s.Pace.Cut, s.Pace.Saved = e.Now, 0
+	}
+}
+
+// learn works out from a closure that ended with the call sent at opened what kind of quota was met.
+//
+// A bucket admits again about as soon as it gives a token; a window keeps shut until it ends (fixed: at a
+// multiple of its period since midnight UTC) or until its first call leaves it (rolling). Each kind and
+// period so predicts an end, and is believed more when the end lay between the last refused probe and the
+// first admitted one, less when not.
+func (s *QuotaState) learn(opened time.Time) {
+	c := s.closed
+	shut := opened.Sub(c.refused)
+	rate := s.cycleRate(opened)
+	if rate*shut.Seconds() < bucketTokens || shut < 2*leastPause {
+		s.learnBucket(rate)
+		return
+	}
+	if opened.Sub(c.last) <= max(shut/2, 4*probeMargin) {
+		s.weigh(opened, shut)
+	}
+	kind, i, weight := s.likeliest()
+	if weight <= 0 {
+		s.learnUnknown(opened)
+		return
+	}
+	from := c.refused.Add(-periods[i])
+	if kind == KindFixed {
+		from = c.refused.Truncate(periods[i])
+	}
+	// Calls sent in the probe's margin count, too.
+	w := QuotaWindow{
+		Name: windowName(periods[i]), Kind: kind, Limit: s.log.count(i, from, opened.Add(-1)), Period: periods[i],
+		Source: SourceLearned, Confidence: weight / (weight + 1), Met: opened,
+	}
+	if w.Limit < 1 {
+		return
+	}
+	s.adopt(w)
+}
+
+// bucketTokens is how many calls at the rate of the upstream a closure may last for it to be a bucket's.
+const bucketTokens = 4
+
+// cycleRate is what was admitted per second from one opening to the next, calls per second.
+func (s *QuotaState) cycleRate(opened time.Time) float64 {
+	if s.Pace.Pace > 0 {
+		return s.Pace.Pace
+	}
+	span := max(opened.Sub(s.opened), time.Millisecond).Seconds()
+	return s.cycle / span
+}
+
+func (s *QuotaState) learnBucket(rate float64) {
+	s.note = quotaNote{"bucket", "calls are admitted again about as soon as a token bucket would have one: a steady rate is what fits"}
+	for i := range s.Windows {
+		if w := &s.Windows[i]; w.Source == SourceLearned && s.used(w, s.closed.refused) >= usedUpRatio*w.Limit {
+			// It was at its end, yet did not keep shut: one call too many at its edge.
+			w.Limit = max(w.Limit-max(1, 0.005*w.Limit), 1)
+			w.Steady = 0
+			return
+		}
+	}
+	if s.Pace.Pace == 0 && s.met < firstRefusals {
+		return // a stray one
+	}
+	if s.Short.Kind == "" {
+		s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.5}
+	}
+	if s.Pace.Pace == 0 {
+		// What came in the last second holds a bucket's savings, so the first pace is too high, and the
+		// refusals that follow set it right.
+		last := s.log.count(0, s.closed.refused.Add(-periods[0]), s.closed.refused)
+		s.Pace.Top = max(min(last, rate), leastPace)
+	} else {
+		s.Pace.Top = max(s.Pace.Pace, leastPace)
+	}
+	s.Pace.Pace = max(s.Pace.Top*(1-gentleCut), leastPace)
+}
+
+// weigh takes the closure's end as evidence for and against each kind and period.
+func (s *QuotaState) weigh(opened time.Time, shut time.Duration) {
+	c := s.closed
+	if s.Guesses == nil {
+		s.Guesses = make(map[string]float64)
+	}
+	slack := 2*probeMargin + shut/50
+	for i, p := range periods {
+		for _, kind := range []string{KindFixed, KindRolling} {
+			end := c.refused.Truncate(p).Add(p)
+			edge := slack
+			if kind == KindRolling {
+				end = s.rollingEnd(i, p)
+				edge += p / sliceCount
+			}
+			key := guess(kind, p)
+			if end.After(c.last.Add(-edge)) && !end.After(opened.Add(edge)) {
+				s.Guesses[key] = min(s.Guesses[key]+1, 6)
+			} else {
+				s.Guesses[key] = max(s.Guesses[key]-1.5, -3)
+			}
+		}
+	}
+}
+
+func guess(kind string, p time.Duration) string { return kind + " " + p.String() }
+
+// likeliest is the kind and period that closures so far spoke for; of equals the shortest, which costs
+// least if it is wrong. weight is 0 or less if none did.
+func (s *QuotaState) likeliest() (kind string, period int, weight float64) {
+	weight = math.Inf(-1)
+	for i, p := range periods {
+		for _, k := range []string{KindFixed, KindRolling} {
+			if w, ok := s.Guesses[guess(k, p)]; ok && w > weight {
+				kind, period, weight = k, i, w
+			}
+		}
+	}
+	return kind, period, max(weight, 0)
+}
+
+// learnUnknown is left where the closure fits no usual window: what was admitted from one opening to the
+// next is what there is a quota for.
+func (s *QuotaState) learnUnknown(opened time.Time) {
+	span := opened.Sub(s.opened)
+	if s.cycle < 1 || span < time.Millisecond {
+		return
+	}
+	if span < long {
+		s.Pace.Top = max(s.cycle/span.Seconds(), leastPace)
+		s.Pace.Pace = max(s.Pace.Top*(1-gentleCut), leastPace)
+		s.Short = QuotaWindow{Name: "short", Kind: KindRolling, Limit: s.cycle, Period: span, Source: SourceLearned, Confidence: 0.2}
+		return
+	}
+	s.adopt(QuotaWindow{Name: "unusual", Kind: KindRolling, Limit: s.cycle, Period: span, Source: SourceLearned, Confidence: 0.2, Met: opened})
+}
