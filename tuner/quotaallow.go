@@ -52,7 +52,7 @@ func (s *QuotaState) Allowance(now time.Time) Allowance {
 	a := Allowance{}
 	if c := s.closed; c != nil {
 		a.Hold = c.holdUntil()
-		if s.trips >= 3 && s.refusedTrip < s.trip/2 {
+		if s.trips >= 3 && s.refusedTrip < s.trip/2 && s.Rate() > 0 {
 			a.Confirm = max(4*s.refusedTrip, 20*time.Millisecond)
 		}
 	}

@@ -9,12 +9,29 @@ import (
 // A closure is a time in which an upstream admits nothing. It is waited out with single probes. When it
 // ends tells what kind of quota was met, see learn.
 type closure struct {
+	began   time.Time // when sending stopped
 	refused time.Time // when the first refused call was sent
 	last    time.Time // when the last one was
+	failed  time.Time // when the last refused probe before the present one was sent
 	until   time.Time // nothing is sent before; one probe may go then
 	told    bool      // until is what Retry-After said
 	trickle bool      // the one probe of a long Retry-After is still to be sent
 	probes  int
+	// fixed and rolling are what such windows of each period had admitted when the closure began, and late
+	// the admitted calls that were under way then.
+	fixed, rolling [len(periods)]float64
+	late           float64
+}
+
+// newClosure begins a closure with the refusal of a call sent at refused.
+func (s *QuotaState) newClosure(e QuotaEvent, refused time.Time) *closure {
+	c := &closure{began: e.Now, refused: refused, last: e.Start}
+	for i, p := range periods {
+		c.fixed[i] = s.log.count(i, refused.Truncate(p), e.Now)
+		c.rolling[i] = s.log.count(i, refused.Add(-p), e.Now)
+	}
+	s.streak, s.epoch = 0, RateEpoch{}
+	return c
 }
 
 const (
@@ -36,8 +53,7 @@ const (
 // close begins a closure with the refusal e.
 func (s *QuotaState) close(e QuotaEvent) {
 	s.undo(e.Now)
-	s.closed = &closure{refused: earlier(s.first, e.Start), last: e.Start}
-	s.streak, s.epoch = 0, RateEpoch{}
+	s.closed = s.newClosure(e, earlier(s.first, e.Start))
 	s.closed.until = s.nextProbe(e.Now)
 	s.note = quotaNote{"closed", fmt.Sprintf("%d calls in a row were refused with 429, so that sending stops but for single probes", max(1, s.closeStreak()))}
 }
@@ -58,8 +74,8 @@ func (s *QuotaState) toldToWait(e QuotaEvent) bool {
 	if e.Start.Before(s.since) {
 		return false
 	}
-	s.closed = &closure{refused: e.Start, last: e.Start, until: until, told: true, trickle: wait >= trickleAfter}
-	s.streak, s.epoch = 0, RateEpoch{}
+	s.closed = s.newClosure(e, e.Start)
+	s.closed.until, s.closed.told, s.closed.trickle = until, true, wait >= trickleAfter
 	s.note = quotaNote{"retry-after", fmt.Sprintf("a call was refused with 429 and the word to wait for %s", wait.Round(time.Millisecond))}
 	return true
 }
@@ -74,17 +90,30 @@ func latest(a, b time.Time) time.Time {
 // whileClosed takes a call that ended during a closure.
 func (s *QuotaState) whileClosed(e QuotaEvent) bool {
 	c := s.closed
-	if !e.Start.After(c.last) {
+	if e.Start.Before(c.began) {
+		if e.Refused {
+			c.last = latest(c.last, e.Start)
+		} else {
+			c.late++
+		}
 		return false // it was under way when the closure began
 	}
 	if !e.Refused {
 		if c.told && e.Start.Before(c.until) && !c.trickle {
 			return false // sent before the word came
 		}
+		// Calls that followed an admitted one may have been refused, and ended before it.
+		if !c.last.Before(e.Start) {
+			c.last = latest(c.failed, c.refused)
+		}
 		s.reopen(e)
 		return true
 	}
-	c.last, c.told = e.Start, false
+	if e.Start.Sub(c.last) > s.refusedTrip {
+		c.failed = c.last
+	}
+	c.last = latest(c.last, e.Start)
+	c.told = false
 	c.probes++
 	s.met++
 	c.until = s.nextProbe(e.Now)
@@ -187,26 +216,22 @@ func (s *QuotaState) reopen(e QuotaEvent) {
 func (s *QuotaState) learn(opened time.Time) {
 	c := s.closed
 	shut := opened.Sub(c.refused)
-	rate := s.cycleRate(opened)
-	if rate*shut.Seconds() < bucketTokens || shut < 2*leastPause {
-		s.learnBucket(rate)
+	if shut < bucketShut || s.cycleRate(opened)*shut.Seconds() < bucketTokens {
+		s.learnBucket()
 		return
 	}
-	if opened.Sub(c.last) <= max(shut/2, 4*probeMargin) {
-		s.weigh(opened, shut)
-	}
+	s.weigh(opened, shut)
 	kind, i, weight := s.likeliest()
 	if weight <= 0 {
 		s.learnUnknown(opened)
 		return
 	}
-	from := c.refused.Add(-periods[i])
+	limit := c.rolling[i] + c.late
 	if kind == KindFixed {
-		from = c.refused.Truncate(periods[i])
+		limit = c.fixed[i] + c.late
 	}
-	// Calls sent in the probe's margin count, too.
 	w := QuotaWindow{
-		Name: windowName(periods[i]), Kind: kind, Limit: s.log.count(i, from, opened.Add(-1)), Period: periods[i],
+		Name: windowName(periods[i]), Kind: kind, Limit: limit, Period: periods[i],
 		Source: SourceLearned, Confidence: weight / (weight + 1), Met: opened,
 	}
 	if w.Limit < 1 {
@@ -215,19 +240,26 @@ func (s *QuotaState) learn(opened time.Time) {
 	s.adopt(w)
 }
 
-// bucketTokens is how many calls at the rate of the upstream a closure may last for it to be a bucket's.
-const bucketTokens = 4
+const (
+	// bucketTokens is how many calls at the rate of the upstream a closure may last for it to be a bucket's,
+	// and bucketShut how long it may in any case: there are no windows as short as that.
+	bucketTokens = 6
+	bucketShut   = 100 * time.Millisecond
+	// unusualRatio of a cycle must be shut for its length to be taken for a period.
+	unusualRatio = 0.25
+)
 
-// cycleRate is what was admitted per second from one opening to the next, calls per second.
+// cycleRate is what was admitted per second from one opening to the next, calls per second, as far as
+// the pace did not go beyond what is known.
 func (s *QuotaState) cycleRate(opened time.Time) float64 {
-	if s.Pace.Pace > 0 {
-		return s.Pace.Pace
+	rate := (s.cycle - 1) / max(opened.Sub(s.opened), time.Millisecond).Seconds()
+	if s.Pace.Top > 0 {
+		rate = min(rate, s.Pace.Top)
 	}
-	span := max(opened.Sub(s.opened), time.Millisecond).Seconds()
-	return s.cycle / span
+	return rate
 }
 
-func (s *QuotaState) learnBucket(rate float64) {
+func (s *QuotaState) learnBucket() {
 	s.note = quotaNote{"bucket", "calls are admitted again about as soon as a token bucket would have one: a steady rate is what fits"}
 	for i := range s.Windows {
 		if w := &s.Windows[i]; w.Source == SourceLearned && s.used(w, s.closed.refused) >= usedUpRatio*w.Limit {
@@ -243,16 +275,30 @@ func (s *QuotaState) learnBucket(rate float64) {
 	if s.Short.Kind == "" {
 		s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.5}
 	}
-	if s.Pace.Pace == 0 {
-		// What came in the last second holds a bucket's savings, so the first pace is too high, and the
-		// refusals that follow set it right.
-		last := s.log.count(0, s.closed.refused.Add(-periods[0]), s.closed.refused)
-		s.Pace.Top = max(min(last, rate), leastPace)
-	} else {
-		s.Pace.Top = max(s.Pace.Pace, leastPace)
-	}
+	s.Pace.Top = max(s.bucketRate(), leastPace)
 	s.Pace.Pace = max(s.Pace.Top*(1-gentleCut), leastPace)
 }
+
+// bucketRate is the rate of a bucket that was met, calls per second: what was admitted from opening to
+// opening, or, where that is too few calls, a bit less than the pace.
+func (s *QuotaState) bucketRate() float64 {
+	c := s.closed
+	n, span := s.cycle-1, c.last.Sub(s.opened).Seconds()
+	rate := n / max(span, 0.01)
+	if s.Pace.Pace == 0 {
+		return rate
+	}
+	if n >= epochCalls && span < time.Minute.Seconds() {
+		if lately := c.rolling[0]; lately >= epochCalls && span > 1 {
+			rate = lately
+		}
+		return min(s.Pace.Pace, rate)
+	}
+	return steadyCut * s.Pace.Pace
+}
+
+// steadyCut is what is left of a pace that was refused altogether.
+const steadyCut = 0.85
 
 // weigh takes the closure's end as evidence for and against each kind and period.
 func (s *QuotaState) weigh(opened time.Time, shut time.Duration) {
@@ -271,7 +317,9 @@ func (s *QuotaState) weigh(opened time.Time, shut time.Duration) {
 			}
 			key := guess(kind, p)
 			if end.After(c.last.Add(-edge)) && !end.After(opened.Add(edge)) {
-				s.Guesses[key] = min(s.Guesses[key]+1, 6)
+				// The sharper the moment of the opening is known, the more it says.
+				sharp := 1 - opened.Sub(c.last).Seconds()/(2*shut.Seconds())
+				s.Guesses[key] = min(s.Guesses[key]+sharp, 6)
 			} else {
 				s.Guesses[key] = max(s.Guesses[key]-1.5, -3)
 			}
@@ -287,26 +335,39 @@ func (s *QuotaState) likeliest() (kind string, period int, weight float64) {
 	weight = math.Inf(-1)
 	for i, p := range periods {
 		for _, k := range []string{KindFixed, KindRolling} {
-			if w, ok := s.Guesses[guess(k, p)]; ok && w > weight {
+			w, ok := s.Guesses[guess(k, p)]
+			if likely(p) {
+				w += prior
+			}
+			if ok && w > weight {
 				kind, period, weight = k, i, w
 			}
 		}
 	}
+	if s.Guesses[guess(kind, periods[period])] <= 0 {
+		weight = 0
+	}
 	return kind, period, max(weight, 0)
 }
+
+// prior is the head start of the periods that most quotas have.
+const prior = 0.4
 
 // learnUnknown is left where the closure fits no usual window: what was admitted from one opening to the
 // next is what there is a quota for.
 func (s *QuotaState) learnUnknown(opened time.Time) {
-	span := opened.Sub(s.opened)
-	if s.cycle < 1 || span < time.Millisecond {
+	span, n := opened.Sub(s.opened), s.cycle-1
+	if n < 1 || opened.Sub(s.closed.refused).Seconds() < unusualRatio*span.Seconds() {
+		s.note = quotaNote{"unexplained", "nothing was admitted for a time that fits no window: it is waited out"}
 		return
 	}
 	if span < long {
-		s.Pace.Top = max(s.cycle/span.Seconds(), leastPace)
+		s.Pace.Top = max(n/span.Seconds(), leastPace)
 		s.Pace.Pace = max(s.Pace.Top*(1-gentleCut), leastPace)
-		s.Short = QuotaWindow{Name: "short", Kind: KindRolling, Limit: s.cycle, Period: span, Source: SourceLearned, Confidence: 0.2}
+		if s.Short.Kind == "" {
+			s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.2}
+		}
 		return
 	}
-	s.adopt(QuotaWindow{Name: "unusual", Kind: KindRolling, Limit: s.cycle, Period: span, Source: SourceLearned, Confidence: 0.2, Met: opened})
+	s.adopt(QuotaWindow{Name: "unusual", Kind: KindRolling, Limit: n, Period: span, Source: SourceLearned, Confidence: 0.2, Met: opened})
 }

@@ -28,8 +28,10 @@ const (
 	// quotaEpoch and epochCalls are the least that an epoch has.
 	quotaEpoch = 250 * time.Millisecond
 	epochCalls = 10
-	// surge is the growth in an epoch once more was admitted than the top and what was saved up allow.
-	surge = 1.25
+	// surge is the growth in the first epoch in which more was admitted than the top and what was saved up
+	// allow; it doubles in each next one, up to longestSurge.
+	surge        = 0.05
+	longestSurge = 0.5
 	// savedSpan: no more is taken to be saved up than what the top gives in this time; and
 	// surgeMargin of a window's top, but at least surgeCalls, is no chance.
 	savedSpan   = 2 * time.Second
@@ -63,6 +65,8 @@ type PaceState struct {
 	Saved float64 `json:"saved"`
 	// Steady counts the cuts since the quota last was another one than thought.
 	Steady int `json:"steady"`
+	// Surges counts the epochs in a row that told of a raised quota.
+	Surges int `json:"surges,omitempty"`
 }
 
 // plateau is how long the pace takes from a cut back to the top.
@@ -78,8 +82,8 @@ func (s PaceState) plateau() time.Duration {
 //	pace(t) = top * (1 + 0.02 * ((t-K)/K)^3), K = 120 calls of the top, at least 1 s
 //
 // so that the mean loss is under 1 %, and a look over the top costs few refusals. When more was admitted
-// than the top and a bucket's savings explain, the quota was raised: the pace then grows by a quarter
-// each epoch.
+// than the top and a bucket's savings explain, the quota was raised: the pace then grows by 5 %, 10 %,
+// 20 % and so on, epoch by epoch.
 func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 	sent := e.Admitted + e.Refused
 	admitted := float64(e.Admitted) / e.Span.Seconds()
@@ -91,14 +95,14 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 	case s.Pace == 0 && (e.Refused < firstRefusals || share < firstRefusedRatio):
 		return "no-quota", "no quota was met", s
 	case s.Pace == 0 || share >= grossRatio && e.Refused >= firstRefusals:
-		s.Top, s.Steady = max(admitted, leastPace), 0
+		s.Top, s.Steady, s.Surges = max(admitted, leastPace), 0, 0
 		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
 		return "learn-quota", fmt.Sprintf("%d of %d calls were refused with 429 while %.2f/s were admitted", e.Refused, sent, admitted), s
 	case e.Refused > 0:
 		// Top is not what the curve had reached if that was not sent.
 		s.Top = max(min(s.Pace, 1.05*admitted), leastPace)
 		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
-		s.Steady++
+		s.Steady, s.Surges = s.Steady+1, 0
 		return "quota-met", fmt.Sprintf("%d of %d calls were refused with 429 at a pace of %.2f/s", e.Refused, sent, s.Top), s
 	}
 	s.Saved = min(s.Saved+s.Top*e.Span.Seconds()-float64(e.Admitted), s.Top*savedSpan.Seconds())
@@ -110,9 +114,10 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 	x := (e.Now.Sub(s.Cut).Seconds() - k) / k
 	curve := max(s.Top*(1+min(gentleCut*math.Pow(x, 3), steepest)), leastPace)
 	if s.Saved < -max(surgeCalls, surgeMargin*s.Top*max(e.Period, time.Second).Seconds()) {
-		s.Pace = max(curve, surge*s.Pace)
+		s.Surges = min(s.Surges+1, 10)
+		s.Pace = max(curve, s.Pace*(1+min(surge*math.Pow(2, float64(s.Surges-1)), longestSurge)))
 		return "quota-raised", fmt.Sprintf("%.2f/s were admitted without a refusal, more than %.2f/s and what it saved up explain", admitted, s.Top), s
 	}
-	s.Pace = curve
+	s.Pace, s.Surges = curve, 0
 	return "probe-quota", fmt.Sprintf("no refusals at %.2f/s: going on towards and past %.2f/s, where they came last", admitted, s.Top), s
 }

@@ -75,7 +75,10 @@ func (s *QuotaState) tellWindow(t observe.QuotaWindow, e QuotaEvent) bool {
 	s.others(w, t, e.Now)
 	w.Met, w.Remaining = e.Now, t.Remaining
 	if t.Reset >= 0 {
-		w.Reset = e.Now.Add(t.Reset)
+		// Whole seconds are told, rounded up as a rule: the earliest end that was told is the best known.
+		if end := e.Now.Add(t.Reset); w.sliding() || end.Before(w.Reset) || end.Sub(w.Reset) > 1500*time.Millisecond || !e.Now.Before(w.Reset) {
+			w.Reset = end
+		}
 	}
 	switch {
 	case w.sliding():

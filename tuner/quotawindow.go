@@ -140,6 +140,9 @@ const (
 	longestRest = 16
 	// trialRatio is how much more is tried first.
 	trialRatio = 0.01
+	// testedRatio of a limit sent in a period tests it; a rolling window is counted in parts, which costs a
+	// little of it.
+	testedRatio = 0.96
 )
 
 // Look is called at each interval: it ends trials of learned limits, and begins them. It reports whether
@@ -165,7 +168,7 @@ func (s *QuotaState) try(w *QuotaWindow, now time.Time) bool {
 	if w.Kind == KindFixed {
 		from = now.Truncate(w.Period).Add(-w.Period)
 	}
-	tested := s.log.count(periodIndex(w.Period), from, from.Add(w.Period-1)) >= w.Limit*(1-trialRatio)-1
+	tested := s.log.count(periodIndex(w.Period), from, from.Add(w.Period-1)) >= testedRatio*w.Limit-1
 	w.Met = now
 	if !tested {
 		return false

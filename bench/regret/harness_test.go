@@ -71,10 +71,7 @@ func (h *harness) play(p policy, seed uint64) {
 	defer knobs.Close()
 	workers, _ := knobs.Int(knob.Spec{Name: "workers.m", Default: p.workers, Min: 1, Max: peers.Max})
 	pace, _ := knobs.Float(knob.Spec{Name: "rate.m", Default: p.pace, Max: 1e6})
-	u := &upstream{w: h.sc.world, born: h.born, timeout: h.sc.timeout, random: rand.New(rand.NewPCG(seed, 0))}
-	if q := u.w.quota; q != nil {
-		u.tokens = q.burst
-	}
+	u := &upstream{w: h.sc.world, born: h.born, timeout: h.sc.timeout, random: rand.New(rand.NewPCG(seed, 0)), quota: newMeter(h.sc.world.quota, seed)}
 	if p.limiter != nil {
 		l := p.limiter
 		u.onStart = l.Started
@@ -90,10 +87,11 @@ func (h *harness) play(p policy, seed uint64) {
 	}
 	var loop *tuner.Loop
 	if p.tuner {
+		obey := func(a tuner.Allowance) { allow(h.s, a) }
 		window := observe.NewWindow(observe.WindowOptions{})
 		loop = tuner.New(tuner.Options{
 			Mode: tuner.ModeActive, Knobs: knobs, Signals: window,
-			Targets: []tuner.Target{{Upstream: "m", Workers: "workers.m", Search: true, Rate: "rate.m"}},
+			Targets: []tuner.Target{{Upstream: "m", Workers: "workers.m", Search: true, Rate: "rate.m", Allow: &obey}},
 		})
 		loop.Start()
 		defer loop.Stop()

@@ -12,13 +12,6 @@ import (
 	"penstock/request"
 )
 
-// quota is what an upstream admits per time, by 429 only.
-type quota struct {
-	limit func(t time.Duration) float64 // calls per second
-	fixed bool                          // a fixed window of one second, else a token bucket
-	burst float64                       // of the bucket
-}
-
 // world is a modelled upstream: so many slots of so much service, a queue before them, and what
 // happens when there is too much.
 type world struct {
@@ -59,43 +52,16 @@ type upstream struct {
 	onStart func(time.Time) any
 	onEnd   func(token any, c observe.Call)
 
-	mu       sync.Mutex
-	random   *rand.Rand
-	queue    []*job
-	busy     int
-	outside  int // calls under way as our side sees them
-	inside   int // calls that the upstream works on, also those our side gave up
-	tokens   float64
-	tokensAt time.Duration
-	window   int64
-	used     float64
+	mu      sync.Mutex
+	random  *rand.Rand
+	queue   []*job
+	busy    int
+	outside int    // calls under way as our side sees them
+	inside  int    // calls that the upstream works on, also those our side gave up
+	quota   *meter // nil: none
 }
 
 func (u *upstream) now() time.Duration { return time.Since(u.born) }
-
-// admit applies the quota.
-func (u *upstream) admit() bool {
-	q := u.w.quota
-	if q == nil {
-		return true
-	}
-	now := u.now()
-	limit := q.limit(now)
-	if q.fixed {
-		if w := int64(now / time.Second); w != u.window {
-			u.window, u.used = w, 0
-		}
-		u.used++
-		return u.used <= limit
-	}
-	u.tokens = min(q.burst, u.tokens+limit*(now-u.tokensAt).Seconds())
-	u.tokensAt = now
-	if u.tokens < 1 {
-		return false
-	}
-	u.tokens--
-	return true
-}
 
 func (u *upstream) Plan(*request.Request) request.BatchPlan { return request.BatchPlan{Max: 1} }
 
@@ -116,7 +82,7 @@ func (u *upstream) Do(_ context.Context, r *request.Request) (*request.Response,
 	switch {
 	case u.w.down != nil && u.w.down(u.now()):
 		status = 0
-	case !u.admit():
+	case !u.quota.admit(u.now()):
 		status = http.StatusTooManyRequests
 	case u.w.room > 0 && u.inside >= u.w.room:
 		status = http.StatusServiceUnavailable
@@ -141,6 +107,7 @@ func (u *upstream) Do(_ context.Context, r *request.Request) (*request.Response,
 	}
 	c.Status, c.Duration, c.Outcome = status, time.Since(c.Start), outcomes[status]
 	u.mu.Lock()
+	c.Quota = u.quota.tell(u.now())
 	u.outside--
 	if u.onEnd != nil {
 		u.onEnd(token, c)
