@@ -254,7 +254,7 @@ func (w *budget) refill(n float64, now time.Time) time.Duration {
 func (w *budget) take(now time.Time) {
 	w.settle(now)
 	w.left--
-	w.even = max(w.even-1, -max(2, 10*w.rate(now)))
+	w.even = max(w.even-1, -max(1, w.rate(now)))
 	if !w.Fixed {
 		w.ring[w.slice%(budgetSlices+1)]++
 	}

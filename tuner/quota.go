@@ -37,6 +37,7 @@ type QuotaState struct {
 	streak int       // refusals in a row
 	met    int       // refusals since the last quietCalls admitted ones
 	quiet  int       // admitted calls since the last refusal
+	strays int       // closures in a row that no window known explains
 	first  time.Time // when the first of them was sent
 	epoch  RateEpoch
 	from   time.Time // when the epoch began
@@ -158,6 +159,7 @@ func (s *QuotaState) endEpoch(now time.Time) bool {
 	if e.Period = s.Short.Period; e.Period > 0 && s.Short.Kind != KindBucket {
 		e.InPeriod = s.log.count(periodIndex(e.Period), now.Add(-e.Period), now)
 	}
+	e.Lately = s.log.count(0, now.Add(-periods[0]), now)
 	rule, reason, next := Pace(e, s.Pace)
 	cut := next.Cut != s.Pace.Cut && next.Pace != s.Pace.Pace && e.Refused > 0
 	moved := next.Pace != s.Pace.Pace

@@ -17,6 +17,7 @@ type closure struct {
 	told    bool      // until is what Retry-After said
 	trickle bool      // the one probe of a long Retry-After is still to be sent
 	probes  int
+	known   bool // a trial or a window of another kind explains it
 	// fixed and rolling are what such windows of each period had admitted when the closure began, and late
 	// the admitted calls that were under way then.
 	fixed, rolling [len(periods)]float64
@@ -52,9 +53,12 @@ const (
 
 // close begins a closure with the refusal e.
 func (s *QuotaState) close(e QuotaEvent) {
-	s.undo(e.Now)
+	known := s.undo(e.Now) || s.contradict(e.Now)
 	s.closed = s.newClosure(e, earlier(s.first, e.Start))
 	s.closed.until = s.nextProbe(e.Now)
+	if s.closed.known = known; known {
+		return
+	}
 	s.note = quotaNote{"closed", fmt.Sprintf("%d calls in a row were refused with 429, so that sending stops but for single probes", max(1, s.closeStreak()))}
 }
 
@@ -216,6 +220,9 @@ func (s *QuotaState) reopen(e QuotaEvent) {
 func (s *QuotaState) learn(opened time.Time) {
 	c := s.closed
 	shut := opened.Sub(c.refused)
+	if c.known && shut < long {
+		return
+	}
 	if shut < bucketShut || s.cycleRate(opened)*shut.Seconds() < bucketTokens {
 		s.learnBucket()
 		return
@@ -269,9 +276,10 @@ func (s *QuotaState) learnBucket() {
 			return
 		}
 	}
-	if s.Pace.Pace == 0 && s.met < firstRefusals {
+	if s.strays++; s.Pace.Pace == 0 && (s.met < firstRefusals || len(s.counted()) > 0 && s.strays < closeStreak) {
 		return // a stray one
 	}
+	s.strays = 0
 	if s.Short.Kind == "" {
 		s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.5}
 	}

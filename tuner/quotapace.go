@@ -31,12 +31,14 @@ const (
 	// surge is the growth in the first epoch in which more was admitted than the top and what was saved up
 	// allow; it doubles in each next one, up to longestSurge.
 	surge        = 0.05
-	longestSurge = 0.5
+	longestSurge = 0.25
 	// savedSpan: no more is taken to be saved up than what the top gives in this time; and
 	// surgeMargin of a window's top, but at least surgeCalls, is no chance.
 	savedSpan   = 2 * time.Second
 	surgeMargin = 0.02
 	surgeCalls  = 4
+	// latelyPace is the pace, calls per second, from which a second says more than an epoch.
+	latelyPace = 20
 	// leastPace is the lowest pace, calls per second.
 	leastPace = 0.001
 )
@@ -51,6 +53,8 @@ type RateEpoch struct {
 	Period time.Duration
 	// InPeriod is how many calls were admitted in the last Period, which says more than a part of it.
 	InPeriod float64
+	// Lately is how many calls were admitted in the last second; a short epoch alone is coarse.
+	Lately float64
 }
 
 // PaceState is what [Pace] remembers. Its zero value is a fresh start.
@@ -100,6 +104,9 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 		return "learn-quota", fmt.Sprintf("%d of %d calls were refused with 429 while %.2f/s were admitted", e.Refused, sent, admitted), s
 	case e.Refused > 0:
 		// Top is not what the curve had reached if that was not sent.
+		if s.Pace >= latelyPace {
+			admitted = max(admitted, e.Lately)
+		}
 		s.Top = max(min(s.Pace, 1.05*admitted), leastPace)
 		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
 		s.Steady, s.Surges = s.Steady+1, 0

@@ -164,22 +164,27 @@ func (s *QuotaState) try(w *QuotaWindow, now time.Time) bool {
 		return false
 	}
 	// One period has gone by since the last look at it. Was the limit used, so that it was tested?
-	from := now.Add(-w.Period)
+	i := periodIndex(w.Period)
+	from, to := now.Add(-w.Period).Add(periods[i]/sliceCount), now
 	if w.Kind == KindFixed {
-		from = now.Truncate(w.Period).Add(-w.Period)
+		to = now.Truncate(w.Period)
+		from, to = to.Add(-w.Period), to.Add(-1)
 	}
-	tested := s.log.count(periodIndex(w.Period), from, from.Add(w.Period-1)) >= testedRatio*w.Limit-1
+	n := s.log.count(i, from, to)
 	w.Met = now
-	if !tested {
-		return false
-	}
-	if !w.Trial.IsZero() {
-		// A whole period with more than was known passed: the quota is larger.
-		w.Trial, w.From = time.Time{}, 0
-		w.Step *= 2
+	switch {
+	case !w.Trial.IsZero() && n > w.From && !from.Before(w.Trial.Add(-w.Period)):
+		// More than was known passed in one period: the quota is larger.
+		s.note = quotaNote{"limit-raised", fmt.Sprintf("%.0f calls in %s were admitted, more than the %.0f that were known", n, w.Period, w.From)}
 		w.Confidence = min(w.Confidence+0.1, 0.99)
-		s.note = quotaNote{"limit-raised", fmt.Sprintf("%.0f calls in %s were admitted, more than was known", w.Limit, w.Period)}
+		w.Step *= 2
 		return s.begin(w, now)
+	case !w.Trial.IsZero() && now.Sub(w.Trial) > 3*w.Period:
+		// Nobody wanted more.
+		w.Limit, w.Trial, w.From, w.Steady = w.From, time.Time{}, 0, 0
+		return true
+	case !w.Trial.IsZero() || n < testedRatio*w.Limit-1:
+		return false
 	}
 	w.Steady++
 	w.Confidence = min(w.Confidence+0.05, 0.99)
@@ -201,6 +206,28 @@ func (s *QuotaState) begin(w *QuotaWindow, now time.Time) bool {
 	w.Limit += max(1, min(w.Step, w.Limit))
 	w.Steady = 0
 	return true
+}
+
+// contradict answers a refusal that the fixed windows known do not explain: where a rolling one of the same length
+// does, it was that. It reports whether it was.
+func (s *QuotaState) contradict(now time.Time) bool {
+	for _, w := range s.counted() {
+		if w.Source != SourceLearned || w.Kind != KindFixed || s.used(w, now) >= usedUpRatio*w.Limit {
+			continue
+		}
+		if s.log.count(periodIndex(w.Period), now.Add(-w.Period), now) < usedUpRatio*w.Limit {
+			continue
+		}
+		w.Kind, w.Confidence = KindRolling, max(w.Confidence-0.1, 0.1)
+		if s.Guesses == nil {
+			s.Guesses = make(map[string]float64)
+		}
+		s.Guesses[guess(KindFixed, w.Period)] = max(s.Guesses[guess(KindFixed, w.Period)]-1.5, -3)
+		s.Guesses[guess(KindRolling, w.Period)] = min(s.Guesses[guess(KindRolling, w.Period)]+0.5, 6)
+		s.note = quotaNote{"rolling", fmt.Sprintf("a call was refused early in a fixed window of %s: it is a rolling one", w.Period)}
+		return true
+	}
+	return false
 }
 
 // undo ends a trial that was refused; false: none was under way.
