@@ -31,6 +31,7 @@ type QuotaState struct {
 
 	log    sendLog
 	closed *closure
+	opens  time.Time // when the closure under way ends
 	opened time.Time // when sending began, or went on after the last closure
 	cycle  float64   // calls admitted since
 	since  time.Time // refusals of calls that started before are answered already
@@ -159,7 +160,7 @@ func (s *QuotaState) endEpoch(now time.Time) bool {
 	if e.Period = s.Short.Period; e.Period > 0 && s.Short.Kind != KindBucket {
 		e.InPeriod = s.log.count(periodIndex(e.Period), now.Add(-e.Period), now)
 	}
-	e.Lately = s.log.count(0, now.Add(-periods[0]), now)
+	e.Lately, e.Just = s.log.count(0, now.Add(-periods[0]), now), 2*s.log.count(0, now.Add(-periods[0]/2), now)
 	rule, reason, next := Pace(e, s.Pace)
 	cut := next.Cut != s.Pace.Cut && next.Pace != s.Pace.Pace && e.Refused > 0
 	moved := next.Pace != s.Pace.Pace

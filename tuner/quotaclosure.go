@@ -141,6 +141,9 @@ func (s *QuotaState) nextProbe(now time.Time) time.Time {
 	if end := s.knownEnd(now); end.After(now) && c.probes == 0 {
 		return end.Add(probeMargin)
 	}
+	if w := &s.Short; w.Kind == KindFixed && w.Period > 0 && c.probes == 1 {
+		return latest(c.last.Truncate(w.Period).Add(w.Period), now).Add(probeMargin)
+	}
 	first := leastPause
 	if s.Pace.Pace > 0 {
 		first = max(first, time.Duration(float64(time.Second)/s.Pace.Pace))
@@ -175,9 +178,6 @@ func (s *QuotaState) rollingEnd(i int, p time.Duration) time.Time {
 
 // knownEnd is the end of the known window that is used up; zero: none is.
 func (s *QuotaState) knownEnd(now time.Time) time.Time {
-	if w := &s.Short; w.Kind == KindFixed && w.Period > 0 {
-		return now.Truncate(w.Period).Add(w.Period)
-	}
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		switch {
@@ -219,6 +219,7 @@ func (s *QuotaState) reopen(e QuotaEvent) {
 // first admitted one, less when not.
 func (s *QuotaState) learn(opened time.Time) {
 	c := s.closed
+	s.opens = opened
 	shut := opened.Sub(c.refused)
 	if c.known && shut < long {
 		return
@@ -229,7 +230,7 @@ func (s *QuotaState) learn(opened time.Time) {
 	}
 	s.weigh(opened, shut)
 	kind, i, weight := s.likeliest()
-	if weight <= 0 {
+	if weight <= 0 || periods[i] < long && s.Pace.Pace > 0 && weight < 1 {
 		s.learnUnknown(opened)
 		return
 	}
@@ -280,6 +281,11 @@ func (s *QuotaState) learnBucket() {
 		return // a stray one
 	}
 	s.strays = 0
+	if w := &s.Short; w.Kind == KindFixed && s.closed.refused.Truncate(w.Period).Add(w.Period-probeMargin).After(s.opens) {
+		key := guess(w.Kind, w.Period)
+		s.Guesses[key] = max(s.Guesses[key]-1.5, -3)
+		s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.3}
+	}
 	if s.Short.Kind == "" {
 		s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.5}
 	}
@@ -296,7 +302,7 @@ func (s *QuotaState) bucketRate() float64 {
 	if s.Pace.Pace == 0 {
 		return rate
 	}
-	if n >= epochCalls && span < time.Minute.Seconds() {
+	if n >= epochCalls && span < max(time.Minute.Seconds(), 2*plateauCalls/s.Pace.Top) {
 		if lately := c.rolling[0]; lately >= epochCalls && span > 1 {
 			rate = lately
 		}
@@ -367,10 +373,14 @@ func (s *QuotaState) learnUnknown(opened time.Time) {
 	span, n := opened.Sub(s.opened), s.cycle-1
 	if n < 1 || opened.Sub(s.closed.refused).Seconds() < unusualRatio*span.Seconds() {
 		s.note = quotaNote{"unexplained", "nothing was admitted for a time that fits no window: it is waited out"}
+		if s.Pace.Pace > 0 {
+			s.Pace.Top = max(s.bucketRate(), leastPace)
+			s.Pace.Pace = max(s.Pace.Top*(1-gentleCut), leastPace)
+		}
 		return
 	}
 	if span < long {
-		s.Pace.Top = max(n/span.Seconds(), leastPace)
+		s.Pace.Top = max(s.bucketRate(), leastPace)
 		s.Pace.Pace = max(s.Pace.Top*(1-gentleCut), leastPace)
 		if s.Short.Kind == "" {
 			s.Short = QuotaWindow{Name: "short", Kind: KindBucket, Source: SourceLearned, Confidence: 0.2}

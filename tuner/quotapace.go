@@ -53,8 +53,9 @@ type RateEpoch struct {
 	Period time.Duration
 	// InPeriod is how many calls were admitted in the last Period, which says more than a part of it.
 	InPeriod float64
-	// Lately is how many calls were admitted in the last second; a short epoch alone is coarse.
-	Lately float64
+	// Lately and Just are the calls per second admitted in the last second and half of one; a short epoch
+	// alone is coarse.
+	Lately, Just float64
 }
 
 // PaceState is what [Pace] remembers. Its zero value is a fresh start.
@@ -99,6 +100,9 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 	case s.Pace == 0 && (e.Refused < firstRefusals || share < firstRefusedRatio):
 		return "no-quota", "no quota was met", s
 	case s.Pace == 0 || share >= grossRatio && e.Refused >= firstRefusals:
+		if s.Pace >= latelyPace {
+			admitted = max(admitted, min(e.Just, s.Pace))
+		}
 		s.Top, s.Steady, s.Surges = max(admitted, leastPace), 0, 0
 		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
 		return "learn-quota", fmt.Sprintf("%d of %d calls were refused with 429 while %.2f/s were admitted", e.Refused, sent, admitted), s
