@@ -38,10 +38,13 @@ type QuotaState struct {
 	streak int       // refusals in a row
 	met    int       // refusals since the last quietCalls admitted ones
 	quiet  int       // admitted calls since the last refusal
-	strays int       // closures in a row that no window known explains
-	first  time.Time // when the first of them was sent
-	epoch  RateEpoch
-	from   time.Time // when the epoch began
+	// strained is when the first of several closures came with few calls between, passed what was admitted since.
+	strained time.Time
+	passed   float64
+	strays   int       // closures in a row that no window known explains
+	first    time.Time // when the first of them was sent
+	epoch    RateEpoch
+	from     time.Time // when the epoch began
 	// refusedTrip and trip are the smoothed durations of refused and of admitted calls, and trips how many
 	// refused ones that rests on.
 	refusedTrip, trip time.Duration

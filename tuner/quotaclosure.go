@@ -228,8 +228,7 @@ func (s *QuotaState) learn(opened time.Time) {
 		s.learnBucket()
 		return
 	}
-	s.weigh(opened, shut)
-	kind, i, weight := s.likeliest()
+	kind, i, weight := s.likeliest(s.weigh(opened, shut))
 	if weight <= 0 || periods[i] < long && s.Pace.Pace > 0 && weight < 1 {
 		s.learnUnknown(opened)
 		return
@@ -302,24 +301,41 @@ func (s *QuotaState) bucketRate() float64 {
 	if s.Pace.Pace == 0 {
 		return rate
 	}
-	if n >= epochCalls && span < max(time.Minute.Seconds(), 2*plateauCalls/s.Pace.Top) {
+	if n >= epochCalls && span < max(time.Minute.Seconds(), 10*plateauCalls/s.Pace.Top) {
 		if lately := c.rolling[0]; lately >= epochCalls && span > 1 {
 			rate = lately
 		}
-		return min(s.Pace.Pace, rate)
+		s.Pace.Steady++
+		// A strict bucket refuses at once, a deep one late: the rate is between what passed and the pace.
+		return min(s.Pace.Pace, 1.03*rate)
 	}
-	return steadyCut * s.Pace.Pace
+	s.Pace.Steady = 0
+	cut := steadyCut * s.Pace.Pace
+	if s.strained.IsZero() || c.refused.Sub(s.strained).Seconds() > max(long.Seconds(), 2*epochCalls/s.Pace.Pace) {
+		s.strained, s.passed = c.refused, 0
+		return cut
+	}
+	// Several closures with few calls between: what passed over all of them says more.
+	s.passed += n + 1
+	if over := c.last.Sub(s.strained).Seconds(); s.passed >= 3 && over > 0 {
+		return min(cut, strainMargin*s.passed/over)
+	}
+	return cut
 }
+
+// strainMargin is what is added to what passed over a few closures, which is a coarse count.
+const strainMargin = 1.15
 
 // steadyCut is what is left of a pace that was refused altogether.
 const steadyCut = 0.85
 
-// weigh takes the closure's end as evidence for and against each kind and period.
-func (s *QuotaState) weigh(opened time.Time, shut time.Duration) {
+// weigh takes the closure's end as evidence for and against each kind and period, and gives those that it fits.
+func (s *QuotaState) weigh(opened time.Time, shut time.Duration) (fits map[string]bool) {
 	c := s.closed
 	if s.Guesses == nil {
 		s.Guesses = make(map[string]float64)
 	}
+	fits = make(map[string]bool)
 	slack := 2*probeMargin + shut/50
 	for i, p := range periods {
 		for _, kind := range []string{KindFixed, KindRolling} {
@@ -334,18 +350,20 @@ func (s *QuotaState) weigh(opened time.Time, shut time.Duration) {
 				// The sharper the moment of the opening is known, the more it says.
 				sharp := 1 - opened.Sub(c.last).Seconds()/(2*shut.Seconds())
 				s.Guesses[key] = min(s.Guesses[key]+sharp, 6)
+				fits[key] = true
 			} else {
 				s.Guesses[key] = max(s.Guesses[key]-1.5, -3)
 			}
 		}
 	}
+	return fits
 }
 
 func guess(kind string, p time.Duration) string { return kind + " " + p.String() }
 
-// likeliest is the kind and period that closures so far spoke for; of equals the shortest, which costs
+// likeliest is the kind and period of fits that closures so far spoke for most; of equals the shortest, which costs
 // least if it is wrong. weight is 0 or less if none did.
-func (s *QuotaState) likeliest() (kind string, period int, weight float64) {
+func (s *QuotaState) likeliest(fits map[string]bool) (kind string, period int, weight float64) {
 	weight = math.Inf(-1)
 	for i, p := range periods {
 		for _, k := range []string{KindFixed, KindRolling} {
@@ -353,12 +371,12 @@ func (s *QuotaState) likeliest() (kind string, period int, weight float64) {
 			if likely(p) {
 				w += prior
 			}
-			if ok && w > weight {
+			if ok && w > weight && fits[guess(k, p)] {
 				kind, period, weight = k, i, w
 			}
 		}
 	}
-	if s.Guesses[guess(kind, periods[period])] <= 0 {
+	if kind == "" || s.Guesses[guess(kind, periods[period])] <= 0 {
 		weight = 0
 	}
 	return kind, period, max(weight, 0)

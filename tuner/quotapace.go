@@ -21,6 +21,8 @@ const (
 	// twice as many calls, whatever the rate.
 	plateauCalls    = 120
 	shortestPlateau = time.Second
+	// knownCuts is how many cuts in a row that changed little make the top well known.
+	knownCuts = 4
 	// steepest bounds the curve: a look over the top goes no further than this.
 	steepest = 0.25
 	// usedRatio: the pace binds if this share of it is sent.
@@ -74,9 +76,10 @@ type PaceState struct {
 	Surges int `json:"surges,omitempty"`
 }
 
-// plateau is how long the pace takes from a cut back to the top.
+// plateau is how long the pace takes from a cut back to the top: shorter at first, when the top is not well known.
 func (s PaceState) plateau() time.Duration {
-	return max(shortestPlateau, time.Duration(plateauCalls/max(s.Top, leastPace)*float64(time.Second)))
+	calls := plateauCalls * min(1, float64(s.Steady+1)/knownCuts)
+	return max(shortestPlateau, time.Duration(calls/max(s.Top, leastPace)*float64(time.Second)))
 }
 
 // Pace learns the rate that an upstream admits where it only says 429. With no pace, refusals begin one:

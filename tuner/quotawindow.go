@@ -2,6 +2,7 @@ package tuner
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -192,6 +193,9 @@ func (s *QuotaState) try(w *QuotaWindow, now time.Time) bool {
 		return true
 	}
 	w.Step = max(1, trialRatio*w.Limit/2)
+	if w.Kind != KindFixed {
+		w.Step = max(w.Step, math.Ceil(w.Limit/40)) // more than what counting in parts leaves unused
+	}
 	return s.begin(w, now)
 }
 
