@@ -61,6 +61,7 @@ func (p *knobPlan) planUpstream(c *configs.Config, name string, u configs.Upstre
 		Min: float64(w.Min), Max: float64(w.Max),
 		Doc: "How many calls to the upstream run at once; more gives throughput until it is full, fewer spare it.",
 	}, float64(w.Count))
+	p.add(key+"rate", rateSpec(name), 0)
 	p.add("batching.max_items", knob.Spec{
 		Name: "batch.target." + name, Kind: knob.KindInt, Unit: "requests", Default: float64(d.Batching.MaxItems), Min: 1, Max: 10_000,
 		Doc: "The most requests that one batch to the upstream carries; more makes fewer calls, fewer keep them short.",

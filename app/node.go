@@ -29,17 +29,20 @@ type nodeOptions struct {
 }
 
 func (a *App) newNode(name string, o nodeOptions) (*node, error) {
+	n := &node{name: name}
+	o.client.Retry.Room = n.room
 	client, err := upstream.New(o.client, upstream.Metrics{Scope: a.metrics.Upstream(name), OnCall: a.onCall})
 	if err != nil {
 		return nil, err
 	}
-	n := &node{name: name, client: client, batcher: batcher.New(o.batcher, client)}
+	n.client, n.batcher = client, batcher.New(o.batcher, client)
 	n.scheduler = scheduler.New(o.scheduler, n.batcher)
 	return n, nil
 }
 
 // prepare checks new options and builds what they need; commit puts them in force.
 func (n *node) prepare(o nodeOptions) (commit func(), err error) {
+	o.client.Retry.Room = n.room
 	swap, err := n.client.Prepare(o.client)
 	if err != nil {
 		return nil, err
@@ -81,6 +84,7 @@ func (a *App) nodeOptions(l *configs.Loaded, name string) (nodeOptions, error) {
 			Upstream: name, Workers: a.intKnob("workers." + name), QueueLength: u.Workers.QueueLength,
 			Priorities: c.Priorities.Enabled, Weights: a.tenants.Weight, HoldMax: u.Timeouts.Total,
 			BatchTarget: a.intKnob("batch.target." + name), BatchLinger: a.durationKnob("batch.linger." + name),
+			PaceRate:    a.floatKnob("rate." + name),
 			CoDelTarget: a.durationKnob("codel.target." + name), CoDelInterval: a.durationKnob("codel.interval." + name),
 			OnWait: a.onWait(name),
 			Scope:  scope,

@@ -15,7 +15,7 @@ import (
 func (a *App) plugs(c *configs.Config) []tuner.Plug {
 	var plugs []tuner.Plug
 	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
-		plugs = append(plugs, a.workersPlug(name))
+		plugs = append(plugs, a.workersPlug(name), a.quotaPlug(name))
 		plugs = append(plugs, a.flowPlugs(c, name)...)
 	}
 	plugs = append(plugs, a.ttlPlugs(c)...)

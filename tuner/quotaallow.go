@@ -89,10 +89,10 @@ func (s *QuotaState) budget(w *QuotaWindow, now time.Time) (Budget, bool) {
 		return b, true
 	}
 	b.Told, b.Left = true, w.Remaining
-	left := w.Period
 	if b.Fixed {
 		b.Reset = w.Reset
-		if left = w.Reset.Sub(now); left <= 0 {
+		left := w.Reset.Sub(now)
+		if left <= 0 {
 			b.Left, left = w.Limit, w.Period
 			b.Reset = time.Time{}
 		}

@@ -7,45 +7,79 @@ import (
 	"time"
 )
 
-// meter is an upstream's quota, second by second.
+// quarters is how many epochs a second of these tests has.
+const quarters = 4
+
+// meter is an upstream's quota, quarter by quarter of a second.
 type meter interface {
-	// admit says how many of n calls, sent evenly over a second, pass.
+	// admit says how many of n calls, sent evenly over the quarter, pass.
 	admit(n float64) float64
 }
 
 type bucket struct{ limit, burst, tokens float64 }
 
 func (b *bucket) admit(n float64) float64 {
-	b.tokens = min(b.burst+b.limit, b.tokens+b.limit)
+	b.tokens += b.limit / quarters
 	ok := min(n, b.tokens)
 	b.tokens = min(b.tokens-ok, b.burst)
 	return ok
 }
 
-type fixedWindow struct{ limit float64 }
+type fixedWindow struct {
+	limit, used float64
+	quarter     int
+}
 
-func (w *fixedWindow) admit(n float64) float64 { return min(n, w.limit) }
+func (w *fixedWindow) admit(n float64) float64 {
+	if w.quarter++; w.quarter%quarters == 0 {
+		w.used = 0
+	}
+	ok := min(n, max(w.limit-w.used, 0))
+	w.used += ok
+	return ok
+}
 
-// playQuota runs Quota for so many seconds against a meter with demand to spare.
+// playQuota runs Pace for so many seconds against a meter with demand to spare. Calls are whole: what is left of one
+// goes with the next quarter.
 func playQuota(seconds int, demand float64, s PaceState, at func(second int) meter, each func(second int, s PaceState, admitted, refused float64)) PaceState {
 	now := time.Unix(0, 0)
-	for i := range seconds {
-		now = now.Add(time.Second)
+	rest := 0.0
+	var lately [quarters]float64
+	for i := range seconds * quarters {
+		now = now.Add(time.Second / quarters)
 		n := demand
 		if s.Pace > 0 {
 			n = min(n, s.Pace)
 		}
-		ok := at(i).admit(n)
-		refused := max(math.Ceil(n-ok-1e-9), 0)
-		_, _, s = Pace(RateEpoch{Now: now, Span: time.Second, Admitted: int(math.Round(ok)), Refused: int(refused)}, s)
-		each(i, s, ok, refused)
+		rest += n / quarters
+		n = math.Floor(rest + 1e-9)
+		rest -= n
+		ok := math.Floor(at(i/quarters).admit(n) + 1e-9)
+		lately[i%quarters] = ok
+		e := RateEpoch{Now: now, Span: time.Second / quarters, Admitted: int(ok), Refused: int(n - ok)}
+		e.Just = 2 * (ok + lately[(i+quarters-1)%quarters])
+		for _, x := range lately {
+			e.Lately += x
+		}
+		if _, ok := at(i / quarters).(*fixedWindow); ok && i >= quarters {
+			e.Period, e.InPeriod = time.Second, e.Lately
+		}
+		if e.Admitted+e.Refused < epochCalls && s.Pace > 0 { // a slow pace has longer epochs in life
+			e.Span, e.Admitted = time.Second, int(e.Lately)
+			if i%quarters != quarters-1 && e.Refused == 0 {
+				each(i/quarters, s, ok, n-ok)
+				continue
+			}
+		}
+		_, _, s = Pace(e, s)
+		each(i/quarters, s, ok, n-ok)
 	}
 	return s
 }
 
 func TestQuotaLearnsALimitByRefusalsAlone(t *testing.T) {
 	for name, m := range map[string]meter{
-		"bucket": &bucket{limit: 100, burst: 100, tokens: 100}, "window": &fixedWindow{100}, "low": &fixedWindow{12},
+		"bucket": &bucket{limit: 100, burst: 100, tokens: 100}, "shallow": &bucket{limit: 100, burst: 10}, "low": &bucket{limit: 12, burst: 12},
 	} {
 		limit := 100.0
 		if name == "low" {
@@ -68,7 +102,7 @@ func TestQuotaLearnsALimitByRefusalsAlone(t *testing.T) {
 }
 
 func TestQuotaFindsARaisedLimit(t *testing.T) {
-	w := &fixedWindow{100}
+	w := &fixedWindow{limit: 100}
 	found := 0
 	playQuota(120, 1000, PaceState{}, func(i int) meter {
 		if i == 60 {
@@ -76,7 +110,7 @@ func TestQuotaFindsARaisedLimit(t *testing.T) {
 		}
 		return w
 	}, func(i int, s PaceState, ok, _ float64) {
-		if i >= 60 && ok >= 190 && found == 0 {
+		if i >= 60 && ok >= 190/quarters && found == 0 {
 			found = i - 60
 		}
 	})
@@ -86,7 +120,7 @@ func TestQuotaFindsARaisedLimit(t *testing.T) {
 }
 
 func TestQuotaFollowsALoweredLimitAtOnce(t *testing.T) {
-	w := &fixedWindow{200}
+	w := &fixedWindow{limit: 200}
 	refusals := 0.0
 	playQuota(120, 1000, PaceState{}, func(i int) meter {
 		if i == 60 {
@@ -97,7 +131,7 @@ func TestQuotaFollowsALoweredLimitAtOnce(t *testing.T) {
 		if i > 60 {
 			refusals += refused
 		}
-		if i == 63 && (s.Pace > 52 || s.Pace < 45) {
+		if i == 63 && (s.Pace > 58 || s.Pace < 45) {
 			t.Errorf("3 s after the quota fell to 50/s the pace is %.1f/s", s.Pace)
 		}
 	})
@@ -108,7 +142,7 @@ func TestQuotaFollowsALoweredLimitAtOnce(t *testing.T) {
 
 func TestQuotaDoesNotGrowWhileItIsNotUsed(t *testing.T) {
 	s := PaceState{Pace: 98, Top: 100, Cut: time.Unix(0, 0)}
-	s = playQuota(600, 20, s, func(int) meter { return &fixedWindow{100} }, func(int, PaceState, float64, float64) {})
+	s = playQuota(600, 20, s, func(int) meter { return &fixedWindow{limit: 100} }, func(int, PaceState, float64, float64) {})
 	if s.Pace != 98 {
 		t.Errorf("after 10 minutes of 20/s the pace of 98/s is %.1f/s", s.Pace)
 	}

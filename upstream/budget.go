@@ -41,6 +41,9 @@ func (b *budget) withdraw(now time.Time) bool {
 	return true
 }
 
+// giveBack takes back what withdraw paid for a retry that is not made.
+func (b *budget) giveBack() { b.deposit(1) }
+
 // left is how many retries there are.
 func (b *budget) left(now time.Time) float64 {
 	b.mu.Lock()

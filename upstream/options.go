@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"penstock/knob"
+	"penstock/request"
 )
 
 // The defaults that [Options.EnsureDefaults] fills in.
@@ -153,6 +154,9 @@ type Retry struct {
 	// OnStatus lists the statuses to retry. Nil: 429, 502, 503 and 504. Empty: none. Connection
 	// failures are always retried.
 	OnStatus []int
+	// Room is asked before a call is made again: it counts the call for the rates and quotas and says how long to
+	// wait, or that it would be more than most, so that the answer had better be handed on. Nil: there is always room.
+	Room func(r *request.Request, most time.Duration) (wait time.Duration, ok bool)
 }
 
 // Breaker says when calls stop because the upstream fails. Connection failures, timeouts, broken

@@ -84,8 +84,12 @@ func (x *exchange) mayRetry(retry int, header http.Header) (delay time.Duration,
 		}
 		delay = max(delay, after)
 	}
-	if deadline, has := x.ctx.Deadline(); has && deadline.Sub(now) <= delay {
-		return 0, false
+	most := o.MaxDelay
+	if deadline, has := x.ctx.Deadline(); has {
+		most = min(most, deadline.Sub(now))
+		if deadline.Sub(now) <= delay {
+			return 0, false
+		}
 	}
 	if !x.s.breaker.closed() {
 		return 0, false
@@ -93,6 +97,14 @@ func (x *exchange) mayRetry(retry int, header http.Header) (delay time.Duration,
 	if !x.c.budget.withdraw(now) {
 		x.c.meters.budgetExhausted.Inc()
 		return 0, false
+	}
+	if o.Room != nil {
+		wait, ok := o.Room(x.r, most)
+		if !ok {
+			x.c.budget.giveBack()
+			return 0, false
+		}
+		delay = max(delay, wait)
 	}
 	x.c.meters.retries.Inc()
 	return delay, true
