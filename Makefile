@@ -2,7 +2,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test bench compare regret reference clean
+.PHONY: run build test bench compare regret reference screenshots clean
 
 run: build ## start the demo: a slow API, Penstock in front of it, visitors
 	./bin/scheduler demo
@@ -21,6 +21,9 @@ compare: build ## the before/after table: a real trace against the demo API, wit
 
 regret: ## what the tuner loses against the best fixed setting, and others' rules: writes docs/regret.md (minutes)
 	go test -C bench ./regret -run Table -timeout 40m -v -args -full -write
+
+screenshots: ## pictures of each page of a running demo, into docs/images/ (five minutes)
+	go test -C e2e -run Screenshots -timeout 20m -count=1 . -args -screenshots ../docs/images
 
 reference: build ## write docs/reference/ from the code
 	mkdir -p docs/reference

@@ -5,6 +5,8 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -185,15 +187,18 @@ func (a *App) webKnobs() []web.Knob {
 	for _, k := range a.knobs.All() {
 		st := k.State()
 		w := web.Knob{
-			Name: st.Spec.Name, Kind: string(st.Spec.Kind), Unit: st.Spec.Unit, Doc: st.Spec.Doc, Text: st.Spec.Format(st.Value),
-			Min: st.Spec.Format(st.Spec.Min), Max: st.Spec.Format(st.Spec.Max), Default: st.Spec.Format(st.Spec.Default),
-			Source: string(st.Source), Base: st.Spec.Format(st.Base), BaseSource: string(st.BaseSource),
+			Name: st.Spec.Name, Kind: string(st.Spec.Kind), Unit: st.Spec.Unit, Doc: st.Spec.Doc, Text: written(st.Spec, st.Value),
+			Min: written(st.Spec, st.Spec.Min), Max: written(st.Spec, st.Spec.Max), Default: written(st.Spec, st.Spec.Default),
+			Source: string(st.Source), Base: written(st.Spec, st.Base), BaseSource: string(st.BaseSource),
+		}
+		if st.Spec.Kind == knob.KindDuration {
+			w.Unit = "" // the text has its own
 		}
 		if !math.IsInf(st.Value, 0) {
 			w.Value = &st.Value
 		}
 		if p := st.Pin; p != nil {
-			w.Pin = &web.Pin{Text: st.Spec.Format(p.Value), Note: p.Note, Author: p.Author, Until: p.Until, FromFile: p.FromFile}
+			w.Pin = &web.Pin{Text: written(st.Spec, p.Value), Note: p.Note, Author: p.Author, Until: p.Until, FromFile: p.FromFile}
 		}
 		list = append(list, w)
 	}
@@ -216,10 +221,29 @@ func (a *App) webDecisions(f tuner.Filter) []web.Decision {
 func webDecision(d tuner.Decision, s knob.Spec) web.Decision {
 	return web.Decision{
 		ID: d.ID, Time: d.Time, Knob: d.Knob, Upstream: d.Upstream, From: finite(d.From), To: finite(d.To),
-		FromText: s.Format(d.From), ToText: s.Format(d.To), Rule: d.Rule, Reason: d.Reason, Signals: d.Signals,
+		FromText: written(s, d.From), ToText: written(s, d.To), Rule: d.Rule, Reason: d.Reason, Signals: d.Signals,
 		Expected: d.Expected, Mode: string(d.Mode), Author: d.Author, Verdict: string(d.Verdict), Measured: d.Measured,
 		JudgedAt: d.JudgedAt, RolledBack: d.RolledBack, Repeats: d.Repeats,
 	}
+}
+
+// written is a knob's value without the zeros that Go's durations have: "1h", not "1h0m0s"; a number that the
+// tuner computed with four digits.
+func written(s knob.Spec, v float64) string {
+	switch s.Kind {
+	case knob.KindFloat:
+		return strconv.FormatFloat(v, 'g', 4, 64)
+	case knob.KindDuration:
+		text := s.Format(v)
+		if short := strings.TrimSuffix(text, "0s"); strings.HasSuffix(short, "m") {
+			text = short
+			if short = strings.TrimSuffix(text, "0m"); strings.HasSuffix(short, "h") {
+				text = short
+			}
+		}
+		return text
+	}
+	return s.Format(v)
 }
 
 // finite makes a number that JSON can say: infinity becomes the largest.

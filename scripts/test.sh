@@ -30,6 +30,8 @@ formatted() { # gofmt names the files it would change and still exits 0
 step gofmt formatted
 # Built once by the root module, which pins it; run in each module.
 step "staticcheck is built" go build -o "$scratch/staticcheck" honnef.co/go/tools/cmd/staticcheck
+# The browser tests' Chromium and axe-core; without them they are skipped, but fail where CI=true.
+tools=$("$root/scripts/e2e-tools.sh" "$scratch/e2e-tools") && [ -z "$tools" ] || export "$tools"
 while IFS= read -r mod; do
 	cd "$root/$(dirname "$mod")" || exit 1
 	step "vet ($mod)" go vet ./...

@@ -27,6 +27,7 @@ func (h *Handler) now(v *view) any {
 	t := v.Now.Totals
 	signals := []string{"rate", "p95_seconds", "hit_ratio", "calls_saved_rate", "error_ratio", "queued", "cpu_ratio", "resident_bytes"}
 	past := h.source.History(signals, v.Now.At.Add(-sparkSpan), v.Now.At, 60)
+	past.crop()
 	spark := func(signal string) []float32 {
 		for _, s := range past.Series {
 			if s.Signal == signal {

@@ -124,6 +124,10 @@ func (h *Handler) tuning(v *view) any {
 
 func (h *Handler) knobLines(v *view, tuned []tunedKnob, recent []Decision) []knobLine {
 	past := h.source.History([]string{"knob/*"}, v.Range.From, v.Range.To, 60)
+	from := past.crop()
+	if from.Before(v.Range.From) {
+		from = v.Range.From
+	}
 	lines := make([]knobLine, 0, len(v.Now.Knobs))
 	for _, k := range v.Now.Knobs {
 		l := knobLine{Knob: k}
@@ -136,7 +140,7 @@ func (h *Handler) knobLines(v *view, tuned []tunedKnob, recent []Decision) []kno
 			}
 		}
 		for _, d := range recent {
-			if x := float64(d.Time.Sub(v.Range.From)) / float64(v.Range.To.Sub(v.Range.From)); d.Knob == k.Name && x >= 0 && x <= 1 && len(l.Dots) < maxMarks {
+			if x := float64(d.Time.Sub(from)) / float64(v.Range.To.Sub(from)); d.Knob == k.Name && x >= 0 && x <= 1 && len(l.Dots) < maxMarks {
 				l.Dots = append(l.Dots, dot{x, markKind(d)})
 			}
 		}

@@ -35,7 +35,9 @@ func (h *Handler) queue(v *view) any {
 
 type cachePage struct {
 	Cache
-	Saved  uint64
+	Saved uint64
+	// Priced: a route has a price.
+	Priced bool
 	Charts []Chart
 	Most   uint64
 }
@@ -43,6 +45,7 @@ type cachePage struct {
 func (h *Handler) cache(v *view) any {
 	p := cachePage{Cache: h.source.Cache()}
 	p.Saved = p.Hits + p.StaleHits + p.StaleErrors + p.Collapsed
+	p.Priced = slices.ContainsFunc(p.Routes, func(r CacheRoute) bool { return r.Money != nil })
 	for _, k := range p.Top {
 		p.Most = max(p.Most, k.Saved)
 	}
@@ -200,6 +203,9 @@ func windowsOf(u Upstream, tuned []tunedKnob) []quotaWindow {
 
 type configPage struct {
 	Config
+	// All: the defaults are shown too. Keys is how many there are.
+	All      bool
+	Keys     int
 	Reload   *Reload
 	Sections []configSection
 	Set      int
@@ -213,8 +219,12 @@ type configSection struct {
 }
 
 func (h *Handler) config(v *view) any {
-	p := configPage{Config: h.source.Config(), Reload: v.Now.Reload}
+	p := configPage{Config: h.source.Config(), Reload: v.Now.Reload, All: v.Query.Has("all")}
+	p.Keys = len(p.Entries)
 	for _, e := range p.Entries {
+		if e.Source == "default" && !p.All {
+			continue
+		}
 		name, _, _ := strings.Cut(e.Key, ".")
 		if n := len(p.Sections); n == 0 || p.Sections[n-1].Name != name {
 			p.Sections = append(p.Sections, configSection{Name: name})
@@ -227,6 +237,19 @@ func (h *Handler) config(v *view) any {
 		}
 	}
 	return p
+}
+
+// Single: the section is one key, which needs no heading.
+func (s configSection) Single() bool { return len(s.Entries) == 1 && s.Entries[0].Key == s.Name }
+
+// Where says what set it.
+func (e ConfigEntry) Where() string {
+	switch where := strings.TrimPrefix(e.File, e.Source+" "); {
+	case where != "" && e.Line > 0:
+		return where + ":" + strconv.Itoa(e.Line)
+	default:
+		return where
+	}
 }
 
 // alertsView is what the admin API answers under "alerts", as far as the page reads it.

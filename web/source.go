@@ -1,6 +1,9 @@
 package web
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Source is where the pages get what they show. Its methods are called for each page rendered, at once by
 // several goroutines, and must be quick.
@@ -29,6 +32,25 @@ type Source interface {
 type Past struct {
 	Times  []time.Time
 	Series []Series
+}
+
+// crop takes away what lies before the first value, so that a young process is not drawn as a speck at the
+// end, and tells the first time that is left.
+func (p *Past) crop() time.Time {
+	first := len(p.Times)
+	for _, s := range p.Series {
+		if i := slices.IndexFunc(s.Values, func(v float32) bool { return v == v }); i >= 0 {
+			first = min(first, i)
+		}
+	}
+	if first == len(p.Times) {
+		return time.Time{}
+	}
+	p.Times = p.Times[first:]
+	for i := range p.Series {
+		p.Series[i].Values = p.Series[i].Values[first:]
+	}
+	return p.Times[0]
 }
 
 // Series is one signal; NaN where there is no value.

@@ -101,7 +101,6 @@ export function actions(refresh) {
   document.addEventListener('change', event => {
     const form = event.target.closest('form[data-auto]');
     if (form) form.requestSubmit();
-    if (event.target.dataset.only) document.querySelectorAll(event.target.dataset.only + ' tr.e:not(.set)').forEach(r => { r.hidden = event.target.checked; });
   });
   document.addEventListener('input', event => { if (event.target.dataset.filter) filter(event.target); });
   whoAmI();

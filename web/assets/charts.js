@@ -7,7 +7,7 @@ const two = n => String(n).padStart(2, '0');
 const clock = s => { const d = new Date(s * 1000); return two(d.getHours()) + ':' + two(d.getMinutes()) + ':' + two(d.getSeconds()); };
 const live = () => document.body.hasAttribute('data-live');
 let open = () => {};
-let axis = [], step = 1, values = new Map(); // one axis of time for all
+let axis = [], step = 1, first = 0, values = new Map(); // one axis of time for all
 let loading = null;
 
 // visible are the bounds of what is shown.
@@ -15,7 +15,8 @@ function visible() {
   const d = document.body.dataset;
   const length = (d.to - d.from) / 1000;
   const last = axis.length ? axis[axis.length - 1] : d.to / 1000;
-  return live() ? [last - length, last] : [d.from / 1000, d.to / 1000];
+  if (!live()) return [d.from / 1000, d.to / 1000];
+  return [Math.max(last - length, Math.min(first, last - 60)), last]; // a young process is shown from its start
 }
 
 // load fetches all signals of all charts in one answer.
@@ -41,7 +42,12 @@ async function load() {
     axis = answers[0].times;
     step = answers[0].step_seconds;
     values = new Map();
-    for (const a of answers) for (const s of a.series) values.set(s.signal, s.values);
+    first = Infinity;
+    for (const a of answers) for (const s of a.series) {
+      values.set(s.signal, s.values);
+      const i = s.values.findIndex(v => v != null);
+      if (i >= 0) first = Math.min(first, axis[i]);
+    }
     draw();
   } catch { /* the stream tells that the server is away; load comes again with it */ }
 }
@@ -83,6 +89,13 @@ function latest(c, at) {
   c.when.textContent = at == null ? '' : clock(axis[i]);
 }
 
+// steps are the distances between two ticks: round ones, and whole ones for counts.
+const decades = (from, to) => Array.from({ length: to - from }, (_, i) => [1, 2, 5].map(n => n * 10 ** (from + i))).flat();
+const steps = {
+  count: decades(0, 9), seconds: decades(-6, 5), ratio: decades(-4, 1), cores: decades(-3, 3), 'per second': decades(-2, 9),
+  bytes: Array.from({ length: 40 }, (_, i) => 2 ** i),
+};
+
 function options(c) {
   const { spec, box } = c;
   const dim = css('--dim'), grid = css('--grid');
@@ -95,7 +108,7 @@ function options(c) {
     scales: { x: { time: true }, y: { range: (u, low, high) => [Math.min(low ?? 0, 0), high > 0 ? high * 1.08 : 1] } },
     axes: [
       { ...line, size: 26, space: 70, values: (u, ticks) => ticks.map(t => clock(t).slice(0, ticks.length > 1 && ticks[1] - ticks[0] < 60 ? 8 : 5)) },
-      { ...line, size: 62, space: 32, values: (u, ticks) => ticks.map(t => text(spec.unit, t)) },
+      { ...line, size: 62, space: 32, incrs: steps[spec.unit] ?? steps.count, values: (u, ticks) => ticks.map(t => text(spec.unit, t)) },
     ],
     series: [{}, ...spec.series.map((s, n) => {
       const stroke = css('--s' + n % 8);

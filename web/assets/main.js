@@ -41,7 +41,7 @@ export const here = () => (body.dataset.page === '.' ? './' : body.dataset.page)
 
 // ready shows what only scripts can do.
 function ready() {
-  for (const x of document.querySelectorAll('#theme, .filter, .check[data-keep], .keys')) x.hidden = false;
+  for (const x of document.querySelectorAll('#theme, .filter, .keys')) x.hidden = false;
 }
 
 const link = document.getElementById('link');
