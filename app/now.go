@@ -90,8 +90,9 @@ func (a *App) makeNow(last observe.Sample, values map[string]float64) *web.Now {
 	}
 	for _, x := range a.alerts.Alerts() {
 		n.Alerts = append(n.Alerts, web.Alert{
-			Rule: x.Rule, Upstream: x.Upstream, State: string(x.State), Severity: x.Severity, Summary: x.Summary,
-			Value: x.Value, Threshold: x.Above, Since: x.Since, FiredAt: x.FiredAt,
+			Rule: x.Rule, Upstream: x.Upstream, Route: x.Route, State: string(x.State), Severity: x.Severity, Summary: x.Summary,
+			Labels: x.Labels, Value: finite(x.Value), Comparison: x.Comparison, Threshold: finite(x.Threshold), Unit: x.Unit,
+			Since: x.Since, FiredAt: x.FiredAt, ResolvedAt: x.ResolvedAt,
 		})
 	}
 	saved := a.savings(s.Cache)

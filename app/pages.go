@@ -127,9 +127,7 @@ func (p pages) Config() web.Config {
 
 func (p pages) Tuning() any  { return p.a.tuner.View() }
 func (p pages) Preload() any { return p.a.preload.Stats() }
-func (p pages) Alerts() any {
-	return p.a.viewAlerts()
-}
+func (p pages) Alerts() any  { return p.a.viewAlerts() }
 
 // newPages makes the pages.
 func (a *App) newPages() *web.Handler { return web.NewHandler(pages{a}) }

@@ -94,7 +94,7 @@ func open(t testing.TB) *tab {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithTimeout(ctx, 4*patience)
-	b := &tab{t: t, ctx: ctx, expected: []string{"admin/v1/session"}}
+	b := &tab{t: t, ctx: ctx}
 	if err := chromedp.Listen(ctx, b.listen); err != nil {
 		t.Fatal(err)
 	}
