@@ -42,6 +42,8 @@ type Options struct {
 	PollInterval time.Duration
 	// Ephemeral keeps nothing on disk, whatever data_dir says.
 	Ephemeral bool
+	// RecordTuning names a file that takes all that the tuner's controllers see, for a replay; empty: none.
+	RecordTuning string
 }
 
 // DefaultPollInterval is how often the configuration file is looked at.
@@ -69,6 +71,7 @@ type App struct {
 	jobs     *jobs.Service // nil: there are none
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	flows    sync.Map      // upstream name -> *tuner.FlowMeter
+	tape     *tape         // nil: the tuner is not recorded
 	preload  *preload.Preloader
 	ttls     ttlBook
 	tenants  *tenant.Directory
@@ -154,6 +157,9 @@ func (a *App) build(l *configs.Loaded) error {
 	}
 	path := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
 	a.preload = preload.New(a.preloadOptions(l.Config), path)
+	if a.tape, err = openTape(a.o.RecordTuning); err != nil {
+		return err
+	}
 	a.tuner = tuner.New(a.tunerOptions())
 	a.sampler = observe.NewSampler(observe.SamplerOptions{
 		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Facts: a.facts, OnSample: a.onSample,
@@ -315,6 +321,7 @@ func (a *App) close(ctx context.Context) error {
 	if a.scratch != nil {
 		err = errors.Join(err, a.scratch.Close(ctx))
 	}
+	err = errors.Join(err, a.tape.close())
 	a.knobs.Close()
 	a.background.Wait()
 	return err

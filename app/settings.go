@@ -31,7 +31,7 @@ func (a *App) applySettings(c *configs.Config) {
 }
 
 func (a *App) tunerOptions() tuner.Options {
-	return tuner.Options{Knobs: a.knobs, Signals: a.window, Ledger: a.ledger, Scope: a.metrics.Process(), Log: a.log}
+	return tuner.Options{Knobs: a.knobs, Signals: a.window, Ledger: a.ledger, Tape: a.tape.recorder(), Scope: a.metrics.Process(), Log: a.log}
 }
 
 func (a *App) preloadOptions(c *configs.Config) preload.Options {

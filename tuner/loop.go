@@ -51,6 +51,8 @@ type Options struct {
 	Targets []Target
 	// Ledger takes the decisions; nil: one of the default size.
 	Ledger *Ledger
+	// Tape takes all that the controllers see, for Replay; nil: none.
+	Tape *Tape
 	// Scope takes the tuner's metrics; nil: none.
 	Scope *observe.Scope
 	// Log gets a line for each decision and each verdict; nil: none.
@@ -94,6 +96,8 @@ type Loop struct {
 	plugs    []*plugged
 	targets  []Target
 	couples  map[string]*couple
+	taping   *tapeTick // the tick under way; nil: it is not recorded
+	replayed bool      // guardrails come from a tape
 
 	gate sync.RWMutex // guards what follows; held for reading while a Fast controller works; taken after mu
 	fast map[string][]quick
@@ -119,6 +123,9 @@ func New(o Options) *Loop {
 		changed: make(chan struct{}, 1), couples: make(map[string]*couple), targets: o.Targets,
 	}
 	l.SetPlugs(o.Plugs)
+	if o.Tape != nil {
+		o.Knobs.Subscribe(l.tapeChange)
+	}
 	return l
 }
 
@@ -170,9 +177,20 @@ func (l *Loop) tick(now time.Time) {
 	if l.switches.Frozen {
 		return
 	}
-	l.guard(now)
+	if !l.replayed {
+		l.guard(now)
+	}
+	rev := l.o.Ledger.Rev()
+	if l.o.Tape != nil {
+		l.taping = &tapeTick{Looks: make(map[string]*tapeLook, len(l.plugs))}
+	}
 	for _, p := range l.plugs {
 		l.look(p, now)
+	}
+	if l.taping != nil {
+		l.taping.Made = l.madeSince(rev, now)
+		l.o.Tape.put(tapeLine{Time: now, Tick: l.taping})
+		l.taping = nil
 	}
 }
 
@@ -203,6 +221,9 @@ func (l *Loop) OnCall(c observe.Call) { l.onCall(c, time.Now()) }
 func (l *Loop) onCall(c observe.Call, now time.Time) {
 	l.gate.RLock()
 	defer l.gate.RUnlock()
+	if l.o.Tape != nil && len(l.fast[c.Upstream]) > 0 {
+		l.o.Tape.put(tapeLine{Time: now, Call: tapeCallOf(&c)})
+	}
 	for _, q := range l.fast[c.Upstream] {
 		q.OnCall(c, now, q.hand)
 	}
@@ -278,6 +299,7 @@ func (l *Loop) SetPlugs(plugs []Plug) {
 	}
 	l.plugs = next
 	l.remode()
+	l.tapePlugs(time.Now())
 }
 
 func (p *plugged) same(want *Plug) bool {

@@ -58,6 +58,10 @@ func (l *Loop) look(p *plugged, now time.Time) {
 		p.explain("no-knob", "there is no knob called "+p.Knob)
 		return
 	}
+	if l.taping != nil {
+		st := k.State()
+		l.taping.Looks[p.Knob] = &tapeLook{Value: st.Value, Pinned: st.Pin != nil, Mode: p.mode, Guarded: p.guarded.Load()}
+	}
 	if p.mode == ModeOff {
 		p.explain("off", "the tuning mode of this knob is off")
 		return
@@ -191,6 +195,7 @@ func (l *Loop) read(p *plugged, now time.Time) (seen any, n int, enough bool) {
 		if n >= max(t.goodSamples, need) || enough && window >= goodWindow || !from.After(oldest) {
 			// Right after a change a few seconds may hold enough calls, yet not be a fair picture.
 			span := to.Sub(from)
+			l.tapeLook(p, seen, n, lag)
 			return seen, n, enough && span >= 2*time.Second && span >= lag
 		}
 	}

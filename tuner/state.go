@@ -37,19 +37,9 @@ func (l *Loop) States() (map[string]Saved, error) {
 	out := make(map[string]Saved, len(l.plugs))
 	var faults []error
 	for _, p := range l.plugs {
-		s := Saved{Kind: p.Kind, At: time.Now()}
-		var err error
-		if p.Slow != nil {
-			if s.Slow, err = json.Marshal(p.Slow.save()); err != nil {
-				faults = append(faults, fmt.Errorf("%s: %w", p.Knob, err))
-			}
-		}
-		if p.Fast != nil {
-			if v := p.Fast.Save(); v != nil {
-				if s.Fast, err = json.Marshal(v); err != nil {
-					faults = append(faults, fmt.Errorf("%s: %w", p.Knob, err))
-				}
-			}
+		s, err := p.saved(time.Now())
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", p.Knob, err))
 		}
 		if len(s.Slow)+len(s.Fast) > 0 {
 			out[p.Knob] = s
@@ -58,16 +48,33 @@ func (l *Loop) States() (map[string]Saved, error) {
 	return out, errors.Join(faults...)
 }
 
+func (p *plugged) saved(now time.Time) (s Saved, err error) {
+	s = Saved{Kind: p.Kind, At: now}
+	if p.Slow != nil {
+		if s.Slow, err = json.Marshal(p.Slow.save()); err != nil {
+			return s, err
+		}
+	}
+	if p.Fast != nil {
+		if v := p.Fast.Save(); v != nil {
+			s.Fast, err = json.Marshal(v)
+		}
+	}
+	return s, err
+}
+
 // Restore gives the controllers what an earlier process learned, trusted the less the older it is. What
 // can't be read is told of and left out.
-func (l *Loop) Restore(states map[string]Saved) error {
+func (l *Loop) Restore(states map[string]Saved) error { return l.restore(states, time.Now()) }
+
+func (l *Loop) restore(states map[string]Saved, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var faults []error
 	for _, p := range l.plugs {
 		s, ok := states[p.Knob]
 		// A clock that was set back makes nothing younger than new.
-		trust := Trust(max(0, time.Since(s.At)))
+		trust := Trust(max(0, now.Sub(s.At)))
 		if !ok || s.Kind != p.Kind || trust == 0 {
 			continue
 		}

@@ -90,7 +90,7 @@ func (c *cli) demo(cmd *cobra.Command, o *demoOptions) (err error) {
 	if _, ok := load.Flags["log.level"]; !ok {
 		load.Flags["log.level"] = "warn" // the story on the screen is the demo's
 	}
-	svc, err := c.newService(app.Options{Config: load, LogOutput: c.err, Version: buildVersion(), Ephemeral: o.ephemeral})
+	svc, err := c.newService(app.Options{Config: load, LogOutput: c.err, Version: buildVersion(), Ephemeral: o.ephemeral, RecordTuning: o.recordTuning})
 	if err != nil {
 		return startError(err)
 	}

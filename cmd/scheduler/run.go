@@ -18,6 +18,7 @@ import (
 type settings struct {
 	config, listen, admin, logLevel string
 	readOnly, ephemeral             bool
+	recordTuning                    string
 	set                             []string
 }
 
@@ -27,6 +28,7 @@ func (s *settings) register(cmd *cobra.Command) {
 	f.StringVar(&s.admin, "admin", "", "address of the admin plane, e.g. 127.0.0.1:9090 (admin.listen)")
 	f.StringVar(&s.logLevel, "log-level", "", "debug, info, warn or error (log.level)")
 	f.BoolVar(&s.readOnly, "read-only", false, "refuse every change over the admin plane (admin.read_only)")
+	f.StringVar(&s.recordTuning, "record-tuning", "", "write all that the tuner sees to this file, for scheduler tuning replay")
 	f.BoolVar(&s.ephemeral, "ephemeral", false, "keep nothing on disk, whatever data_dir says")
 	f.StringArrayVar(&s.set, "set", nil, "set any key: --set upstreams.movies.workers.count=8 (repeatable)")
 }
@@ -82,7 +84,7 @@ Settings: default < file < environment (PENSTOCK_SECTION__KEY) < flag.`,
 			if err != nil {
 				return err
 			}
-			svc, err := c.newService(app.Options{Config: o, LogOutput: c.err, Version: buildVersion(), Ephemeral: s.ephemeral})
+			svc, err := c.newService(app.Options{Config: o, LogOutput: c.err, Version: buildVersion(), Ephemeral: s.ephemeral, RecordTuning: s.recordTuning})
 			if err != nil {
 				return startError(err)
 			}

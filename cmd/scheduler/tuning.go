@@ -5,10 +5,14 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"penstock/app"
 	"penstock/client"
 )
 
@@ -22,7 +26,7 @@ func (c *cli) tuningCommand() *cobra.Command {
   scheduler tuning freeze --note "sale day"
   scheduler tuning mode shadow workers.movies`,
 	}
-	cmd.AddCommand(c.tuningStatusCommand(), c.tuningFreezeCommand(true), c.tuningFreezeCommand(false), c.tuningModeCommand())
+	cmd.AddCommand(c.tuningStatusCommand(), c.tuningFreezeCommand(true), c.tuningFreezeCommand(false), c.tuningModeCommand(), c.tuningReplayCommand())
 	return cmd
 }
 
@@ -67,6 +71,58 @@ func (c *cli) printTuning(t client.Tuning) error {
 		rows = append(rows, []string{k.Knob, k.Mode, figure(k.Value), show(k.Rule), k.Reason})
 	}
 	return c.printTable(rows)
+}
+
+func (c *cli) tuningReplayCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "replay FILE",
+		Short: "Play a recording through the tuner's controllers and show what they decide",
+		Long: `Play a file that run --record-tuning wrote through the controllers of this version, and show what they decide. The
+recorded world does not answer to that: where a decision is not the recorded one, that is told, and the knob goes on
+from where the recording had it.`,
+		Example: "  scheduler run --config penstock.yaml --record-tuning tuning.ndjson\n  scheduler tuning replay tuning.ndjson",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			f, err := os.Open(args[0])
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			out, err := app.ReplayTuning(f)
+			if err != nil {
+				return err
+			}
+			return c.printReplay(out)
+		},
+	}
+}
+
+func (c *cli) printReplay(out app.ReplayedTuning) error {
+	if c.asJSON {
+		return c.printJSON(out)
+	}
+	for _, d := range out.Decisions {
+		text := d.Reason
+		if d.Measured != "" {
+			text += "; " + string(d.Verdict) + ": " + d.Measured
+		}
+		if _, err := fmt.Fprintf(c.out, "%s  %s %s -> %s  %s: %s\n", d.Time.Format(time.DateTime), d.Knob, figure(d.From), figure(d.To), d.Rule, text); err != nil {
+			return err
+		}
+	}
+	for _, d := range out.Differences {
+		if _, err := fmt.Fprintln(c.out, "differs  "+d); err != nil {
+			return err
+		}
+	}
+	if len(out.Unknown) > 0 {
+		if _, err := fmt.Fprintln(c.out, "not replayed  "+strings.Join(out.Unknown, ", ")); err != nil {
+			return err
+		}
+	}
+	_, err := fmt.Fprintf(c.out, "%d decisions, %d differences from the recording, in %d looks and %d calls (%d lines are missing)\n",
+		len(out.Decisions), len(out.Differences), out.Ticks, out.Calls, out.Dropped)
+	return err
 }
 
 // changeTuning gives an order and shows what came of it.

@@ -1,6 +1,26 @@
 package main
 
-import "testing"
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+func TestATapeIsReplayed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "tape.ndjson")
+	tape := `{"t":"2026-01-02T03:04:05Z","plugs":{"interval_ns":5000000000,"appetite":{"min_samples":30},"plugs":[{"knob":"retry.budget.m","kind":"retry","mode":"active","spec":{"Name":"retry.budget.m","Kind":"float","Default":0.1,"Max":1},"value":0.1,"state":{}}]}}
+{"t":"2026-01-02T03:04:30Z","tick":{"looks":{"retry.budget.m":{"value":0.1,"mode":"active","n":1000,"seen":{"seconds":15,"calls":1000,"ok":700,"first":900,"first_failed":300,"retries":100,"retries_ok":5}}}}}
+`
+	if err := os.WriteFile(path, []byte(tape), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(t, command(t, nil, "tuning", "replay", path), exitOK, "retry.budget.m 0.1 -> 0.067  wasted: only 5 %", "decided now, not in the recording", "1 decisions")
+	want(t, command(t, nil, "tuning", "replay", path+"x"), exitFailed, "no such file")
+	if err := os.WriteFile(path, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want(t, command(t, nil, "tuning", "replay", path), exitFailed, "line 1 of the tape")
+}
 
 func TestTuningCommandsGiveOrdersAndShowWhereItStands(t *testing.T) {
 	answer := `{"mode":"active","frozen":true,"switches":{"frozen":true,"modes":{"workers.m":"shadow"}},"modes":{},` +
