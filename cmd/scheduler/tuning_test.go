@@ -10,6 +10,7 @@ func TestATapeIsReplayed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "tape.ndjson")
 	tape := `{"t":"2026-01-02T03:04:05Z","plugs":{"interval_ns":5000000000,"appetite":{"min_samples":30},"plugs":[{"knob":"retry.budget.m","kind":"retry","mode":"active","spec":{"Name":"retry.budget.m","Kind":"float","Default":0.1,"Max":1},"value":0.1,"state":{}}]}}
 {"t":"2026-01-02T03:04:30Z","tick":{"looks":{"retry.budget.m":{"value":0.1,"mode":"active","n":1000,"seen":{"seconds":15,"calls":1000,"ok":700,"first":900,"first_failed":300,"retries":100,"retries_ok":5}}}}}
+{"t":"2026-01-02T03:05:30Z","tick":{"looks":{"retry.budget.m":{"value":0.1,"mode":"active","n":1000,"seen":{"seconds":15,"calls":1000,"ok":700,"first":900,"first_failed":300,"retries":100,"retries_ok":5}}}}}
 `
 	if err := os.WriteFile(path, []byte(tape), 0o600); err != nil {
 		t.Fatal(err)
