@@ -1,0 +1,180 @@
+package learn
+
+import "math"
+
+// The states of a key's prediction.
+const (
+	idle     uint8 = iota
+	ghost          // predicted, not made
+	underWay       // the call is made
+	kept           // the answer is in the cache and nobody asked yet
+)
+
+// record is what is known of one key.
+type record struct {
+	cover   int64 // end of the copy that there would be without predictions
+	expires int64 // end of the copy in the cache; 0: none
+	last    int64 // when it was asked for
+	since   int64 // when the pending prediction was made
+	due     int64 // when time brings a prediction
+	quiet   int64 // no prediction before
+	burst   int64 // begin of the latest burst of requests
+
+	life       float32 // freshness of the latest copy, ns; 0: not known
+	interval   float32 // between bursts, ns
+	fast, slow float32 // requests in about 3 and 23 spans, as of last
+
+	slot     int32
+	at       int32 // place on the agenda, 1 the first; 0: none
+	stamp    uint32
+	cell     cell
+	promised uint8 // probability of the pending prediction, of 255
+	state    uint8
+	source   Source
+	history  uint8 // of the latest copies: whether the key was asked for
+	early    bool  // a prediction's copy stood in for one that would have ended later
+	streak   uint8 // bursts that came when expected
+}
+
+// record returns the record of a key, a new one if need be.
+func (m *Model) record(key uint64) *record {
+	if s := m.keys.get(key); s >= 0 {
+		return &m.records[s]
+	}
+	s, evicted := m.keys.add(key)
+	r := &m.records[s]
+	if r.state >= underWay {
+		m.counts[r.source].Ended[Forgotten]++
+		if m.o.Ended != nil {
+			m.o.Ended(evicted, r.source, Forgotten)
+		}
+		m.release(r)
+	}
+	if r.at > 0 {
+		m.agenda.remove(m.records, r.at)
+	}
+	*r = record{slot: s}
+	return r
+}
+
+// pend begins a prediction.
+func (m *Model) pend(r *record, p *Prediction, state uint8, now int64) {
+	if r.state == ghost {
+		// What the earlier one comes to is not seen any more: it counts for what is promised now.
+		m.odds.win(r.cell, p.Probability, p.worth)
+	}
+	r.state, r.since, r.cell, r.source, r.stamp = state, now, p.cell, p.Source, m.cache.inserts
+	r.promised = uint8(min(p.Probability, maxPromise) * 255)
+	m.odds.open(p.cell)
+	if state == ghost {
+		m.retire(m.ghosts.push(p.Key, m.cache.inserts, now))
+	}
+}
+
+// maxPromise keeps a great many sure predictions from being made on one mistaken belief.
+const maxPromise = 0.95
+
+// settle ends a prediction.
+func (m *Model) settle(r *record, won bool, worth float32) {
+	c := &m.counts[r.source]
+	c.Predicted++
+	if won {
+		c.True++
+		m.odds.win(r.cell, 1, worth)
+	}
+	if r.state >= underWay {
+		m.gov.settle(won)
+	}
+	m.release(r)
+}
+
+// release ends a prediction without a judgement.
+func (m *Model) release(r *record) {
+	if r.state >= underWay {
+		m.expected -= float32(r.promised) / 255
+	}
+	r.state = idle
+}
+
+// lifetimes is what is known of the cache.
+type lifetimes struct {
+	inserts  uint32  // answers stored
+	survival float32 // inserts that an unused copy outlives; 0: none was ever evicted
+	pace     float32 // nanoseconds from insert to insert
+	life     float32 // freshness of the latest copy, ns; 0: not known
+	at       int64   // of the latest insert
+}
+
+func (c *lifetimes) insert(now int64) {
+	if c.inserts > 0 {
+		c.pace += (float32(now-c.at) - c.pace) / 64
+	}
+	c.inserts++
+	c.at = now
+}
+
+func (c *lifetimes) age(stamp uint32) float32 { return float32(c.inserts - stamp) }
+
+// outlived reports whether a copy of that stamp would probably have been evicted.
+func (c *lifetimes) outlived(stamp uint32) bool { return c.survival > 0 && c.age(stamp) > c.survival }
+
+func (c *lifetimes) evicted(stamp uint32) {
+	age := max(c.age(stamp), 1)
+	if c.survival == 0 {
+		c.survival = age
+	}
+	c.survival = max(c.survival+(age-c.survival)/16, 1)
+}
+
+func (c *lifetimes) used(stamp uint32) {
+	if age := c.age(stamp); c.outlived(stamp) {
+		c.survival += (age - c.survival) / 4
+	}
+}
+
+// span is the time for which a copy of r is worth having, ns; 0: not known.
+func (c *lifetimes) span(r *record) float32 {
+	switch {
+	case r.life > 0:
+		return r.life
+	case c.life > 0:
+		return c.life
+	case c.survival > 0:
+		return c.survival*c.pace + 1
+	}
+	return 0
+}
+
+// The weights of requests of the past are halved after so many spans.
+const (
+	fastHalf = 2
+	slowHalf = 16
+)
+
+// touch takes in a request for the rates.
+func (m *Model) touch(r *record, now int64) {
+	r.fast, r.slow = m.rates(r, now)
+	r.fast++
+	r.slow++
+	r.last = now
+}
+
+// rates are the weighted requests of the past.
+func (m *Model) rates(r *record, now int64) (fast, slow float32) {
+	span := m.cache.span(r)
+	if span == 0 || r.last == 0 {
+		return 0, 0
+	}
+	d := float64(now-r.last) / float64(span)
+	if d < 1./64 {
+		return r.fast, r.slow
+	}
+	f := math.Exp2(-d / fastHalf)
+	return r.fast * float32(f), r.slow * float32(math.Sqrt(math.Sqrt(math.Sqrt(f))))
+}
+
+// popularity is how many requests are expected in a span, by both rates.
+func (m *Model) popularity(r *record, now int64) (fast, slow float32) {
+	f, s := m.rates(r, now)
+	return f * (math.Ln2 / fastHalf), s * (math.Ln2 / slowHalf)
+}
