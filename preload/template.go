@@ -60,24 +60,34 @@ func (t *templates) len() int {
 	return t.table.len()
 }
 
-// remember keeps a copy of r if there is none for the same route (a reload makes new routes).
-func (t *templates) remember(key uint64, r *request.Request) {
+// remember keeps a copy of r if there is none for the same route (a reload makes new routes), and
+// returns the copy that is kept, which nobody may change; nil: it is too large.
+func (t *templates) remember(key uint64, r *request.Request) *request.Request {
 	t.mu.Lock()
-	v := t.table.get(key)
-	known := v != nil && *v != nil && (*v).Route == r.Route
+	if v := t.table.get(key); v != nil && (*v).Route == r.Route {
+		t.mu.Unlock()
+		return *v
+	}
 	t.mu.Unlock()
-	if known || size(r) > maxTemplateBytes {
-		return
+	if size(r) > maxTemplateBytes {
+		return nil
 	}
 	c := r.Clone()
 	// What belongs to the client's own request, and conditions on a copy that only the client has.
-	c.ID, c.Deadline = "", time.Time{}
-	for _, name := range []string{"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Traceparent", "Tracestate", "X-Request-Id", "Cache-Control", "Pragma"} {
+	c.ID, c.Client, c.Deadline, c.Background = "", "", time.Time{}, false
+	for _, name := range ownHeaders {
 		c.Header.Del(name)
 	}
 	t.mu.Lock()
 	*t.table.add(key, nil) = c
 	t.mu.Unlock()
+	return c
+}
+
+// ownHeaders belong to one client's one request.
+var ownHeaders = []string{
+	"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Traceparent", "Tracestate",
+	"X-Request-Id", "Cache-Control", "Pragma", "Priority", "Prefer", "X-Deadline-Ms", "Idempotency-Key",
 }
 
 func size(r *request.Request) int {
@@ -90,13 +100,30 @@ func size(r *request.Request) int {
 	return n
 }
 
-// get returns a fresh prefetch of a key, nil if its request is not known.
+// get returns the kept request of a key, which nobody may change; nil: it is not known.
 func (t *templates) get(key uint64) *request.Request {
 	t.mu.Lock()
-	v := t.table.get(key)
-	t.mu.Unlock()
-	if v == nil || *v == nil {
-		return nil
+	defer t.mu.Unlock()
+	if v := t.table.get(key); v != nil {
+		return *v
 	}
-	return (*v).Clone()
+	return nil
+}
+
+// kept is a request and the hash of its key.
+type kept struct {
+	key     uint64
+	request *request.Request
+}
+
+// some returns up to n of the kept requests.
+func (t *templates) some(n int) (list []kept) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := range t.table.slots {
+		if s := &t.table.slots[i]; s.live && len(list) < n {
+			list = append(list, kept{s.key, s.value})
+		}
+	}
+	return list
 }

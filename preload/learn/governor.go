@@ -36,11 +36,11 @@ func (g *governor) call() { g.calls-- }
 func (g *governor) cap() float32 { return min(max(4, g.budget*g.misses/2), callsCap) }
 
 // settle takes in that a prefetch was used, or wasted.
-func (g *governor) settle(used bool) {
+func (g *governor) settle(used bool, price float32) {
 	if used {
-		g.trust = min(g.trust+1-g.precision, trustCap)
+		g.trust = min(g.trust+(1-g.precision)*price, trustCap)
 	} else {
-		g.trust = max(g.trust-g.precision, -trustCap)
+		g.trust = max(g.trust-g.precision*price, -trustCap)
 	}
 }
 

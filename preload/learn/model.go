@@ -73,6 +73,8 @@ type Prediction struct {
 	// Family and Number name a key that may never have been asked for.
 	Family uint64
 	Number int64
+	// Cost is the share of a call that it takes, 0..1 (a place in a batch); 0 counts as 1.
+	Cost float32
 
 	cell  cell
 	worth float32
@@ -101,6 +103,7 @@ type Model struct {
 	out      []Prediction
 	counts   [Sources]Counts
 	misses   uint64
+	promises [Sources][10][2]uint32
 }
 
 const (
@@ -209,7 +212,7 @@ func (m *Model) Issue(p Prediction, now int64) {
 	m.pend(r, &p, underWay, now)
 	r.early = true
 	m.expected += float32(r.promised) / 255
-	m.gov.call()
+	m.gov.calls -= r.price()
 }
 
 // Withdraw takes back an issued prediction for which no call was made.
@@ -221,7 +224,7 @@ func (m *Model) Withdraw(key uint64) {
 	r := &m.records[s]
 	m.counts[r.source].Issued--
 	m.release(r)
-	m.gov.calls++
+	m.gov.calls += r.price()
 }
 
 // Failed takes in that the call for a prediction failed, or its answer can't be kept: it is left alone
@@ -234,7 +237,7 @@ func (m *Model) Failed(key uint64, quiet int64) {
 	r := &m.records[s]
 	if r.state == underWay {
 		m.end(r, Failed)
-		m.gov.settle(false)
+		m.gov.settle(false, r.price())
 		m.release(r)
 	}
 	r.quiet = quiet

@@ -59,7 +59,7 @@ func newOddsTable() *oddsTable {
 	}
 	for c := range ruleKinds * leadClasses {
 		for ratio := range ratioLevels {
-			t.priors[c*ratioLevels+ratio] = 0.6 * (float32(ratio) + 0.5) / ratioLevels
+			t.priors[c*ratioLevels+ratio] = 0.4 * (float32(ratio) + 0.5) / ratioLevels
 		}
 	}
 	return t

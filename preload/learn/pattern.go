@@ -69,13 +69,14 @@ type Link uint8
 // MaxLinks is how many links there may be.
 const MaxLinks = 64
 
-// Offer takes in that an answer named key, as the rank-th of those that a link leads to, and reports
-// whether it is worth a call now.
-func (m *Model) Offer(key uint64, l Link, rank int, now int64) []Prediction {
+// Offer takes in that an answer named key, as the rank-th of those that a link leads to, and returns the
+// prediction if it is worth its call now; cost is the share of a call that it takes. The slice is good
+// until the next call.
+func (m *Model) Offer(key uint64, l Link, rank int, cost float32, now int64) []Prediction {
 	m.out = m.out[:0]
 	if !m.o.Off[Pattern] && l < MaxLinks {
 		c := linkCell(l, rank)
-		p := Prediction{Key: key, Source: Pattern, cell: c}
+		p := Prediction{Key: key, Source: Pattern, Cost: cost, cell: c}
 		p.Probability, p.worth = m.odds.get(c)
 		m.offer(&p, now)
 	}

@@ -54,8 +54,8 @@ func (m *Model) follow(c *candidates, context uint64, kind int, source Source, a
 	if n == nil {
 		return
 	}
-	for i, key := range n.keys {
-		if n.hits[i] == 0 || key == a.Key {
+	for i, key := range n.Keys {
+		if n.Hits[i] == 0 || key == a.Key {
 			continue
 		}
 		var r *record
@@ -65,8 +65,8 @@ func (m *Model) follow(c *candidates, context uint64, kind int, source Source, a
 			}
 		}
 		n.chance(i)
-		lead := unpackLead(n.leads[i])
-		p := Prediction{Key: key, Source: source, Lead: lead, cell: ruleCell(kind, m.leadClass(lead, a.Latency), n.hits[i], n.chances[i], m.popular(r, a.At))}
+		lead := unpackLead(n.Leads[i])
+		p := Prediction{Key: key, Source: source, Lead: lead, cell: ruleCell(kind, m.leadClass(lead, a.Latency), n.Hits[i], n.Chances[i], m.popular(r, a.At))}
 		p.Probability, p.worth = m.odds.get(p.cell)
 		c.add(&p)
 	}
@@ -109,7 +109,11 @@ func (m *Model) offer(p *Prediction, now int64) {
 		return
 	}
 	// A call is worth worth in waiting and costs its chance to be wasted.
-	if ratio := p.worth / (p.worth + 1 - p.Probability); ratio >= m.gov.threshold(m.expected) && len(m.out) < cap(m.out) {
+	price := p.Cost
+	if price <= 0 || price > 1 {
+		price = 1
+	}
+	if ratio := p.worth / (p.worth + (1-p.Probability)*price); ratio >= m.gov.threshold(m.expected) && len(m.out) < cap(m.out) {
 		m.out = append(m.out, *p)
 		return
 	}

@@ -29,6 +29,7 @@ type record struct {
 	stamp    uint32
 	cell     cell
 	promised uint8 // probability of the pending prediction, of 255
+	cost     uint8 // what the pending prediction's call is cheaper than a whole one, of 255
 	state    uint8
 	source   Source
 	history  uint8 // of the latest copies: whether the key was asked for
@@ -64,12 +65,19 @@ func (m *Model) pend(r *record, p *Prediction, state uint8, now int64) {
 		m.odds.win(r.cell, p.Probability, p.worth)
 	}
 	r.state, r.since, r.cell, r.source, r.stamp = state, now, p.cell, p.Source, m.cache.inserts
+	r.cost = uint8(255 * (1 - min(max(p.Cost, 0), 1)))
+	if p.Cost == 0 {
+		r.cost = 0
+	}
 	r.promised = uint8(min(p.Probability, maxPromise) * 255)
 	m.odds.open(p.cell)
 	if state == ghost {
 		m.retire(m.ghosts.push(p.Key, m.cache.inserts, now))
 	}
 }
+
+// price is the share of a call that the pending prediction takes.
+func (r *record) price() float32 { return 1 - float32(r.cost)/255 }
 
 // maxPromise keeps a great many sure predictions from being made on one mistaken belief.
 const maxPromise = 0.95
@@ -78,12 +86,13 @@ const maxPromise = 0.95
 func (m *Model) settle(r *record, won bool, worth float32) {
 	c := &m.counts[r.source]
 	c.Predicted++
+	m.promise(r, won)
 	if won {
 		c.True++
 		m.odds.win(r.cell, 1, worth)
 	}
 	if r.state >= underWay {
-		m.gov.settle(won)
+		m.gov.settle(won, r.price())
 	}
 	m.release(r)
 }

@@ -9,14 +9,14 @@ const (
 	fade = 64
 )
 
-// follower is what came after a context: of chances occurrences of the context while key was not in the
-// cache, hits were followed by a request for it.
+// followers is what came after a context (its fields are public for encoding/binary): of Chances occurrences of the context while key was not in the
+// cache, Hits were followed by a request for it.
 type followers struct {
-	keys    [successors]uint64
-	chances [successors]uint8
-	hits    [successors]uint8
-	leads   [successors]uint8 // see packLead
-	seen    uint8             // occurrences of the context, saturating by halves
+	Keys    [successors]uint64
+	Chances [successors]uint8
+	Hits    [successors]uint8
+	Leads   [successors]uint8 // see packLead
+	Seen    uint8             // occurrences of the context, saturating by halves
 }
 
 // rules hold what follows which context. A context is a hash of the last keys of a stream.
@@ -37,60 +37,61 @@ func (r *rules) see(context uint64) *followers {
 		return nil
 	}
 	n := &r.nodes[s]
-	if n.seen < 255 {
-		n.seen++
+	if n.Seen < 255 {
+		n.Seen++
 	}
 	return n
 }
 
 // credit takes in that key, which was not in the cache, was asked for lead after a context.
 func (r *rules) credit(context, key uint64, lead int64) {
-	s := r.index.get(context)
+	s := r.index.find(context)
 	if s < 0 {
 		s, _ = r.index.add(context)
-		r.nodes[s] = followers{seen: 1}
+		r.nodes[s] = followers{Seen: 1}
 	}
 	n := &r.nodes[s]
 	worst := 0
-	for i, k := range n.keys {
+	for i, k := range n.Keys {
 		if k == key {
 			n.win(i, lead)
+			r.index.use(s) // only what comes again keeps its place
 			return
 		}
-		if n.hits[i] < n.hits[worst] || n.hits[i] == n.hits[worst] && n.chances[i] > n.chances[worst] {
+		if n.Hits[i] < n.Hits[worst] || n.Hits[i] == n.Hits[worst] && n.Chances[i] > n.Chances[worst] {
 			worst = i
 		}
 	}
 	// The weakest gives way slowly, so that a stream of accidents can't sweep out what is worth something.
-	if n.hits[worst] > 1 {
-		n.hits[worst]--
+	if n.Hits[worst] > 1 {
+		n.Hits[worst]--
 		return
 	}
-	n.keys[worst], n.hits[worst] = key, 1
-	n.chances[worst] = max(1, min(n.seen, fade/2))
-	n.leads[worst] = packLead(lead)
+	n.Keys[worst], n.Hits[worst] = key, 1
+	n.Chances[worst] = max(1, min(n.Seen, fade/2))
+	n.Leads[worst] = packLead(lead)
 }
 
 func (n *followers) win(i int, lead int64) {
-	if n.hits[i] < 255 {
-		n.hits[i]++
+	if n.Hits[i] < 255 {
+		n.Hits[i]++
 	}
-	n.chances[i] = max(n.chances[i], n.hits[i])
+	n.Chances[i] = max(n.Chances[i], n.Hits[i])
 	l := packLead(lead)
 	switch {
-	case l > n.leads[i]:
-		n.leads[i]++
-	case l < n.leads[i]:
-		n.leads[i]--
+	case l > n.Leads[i]:
+		n.Leads[i]++
+	case l < n.Leads[i]:
+		n.Leads[i]--
 	}
 }
 
 // chance takes in that a context occurred while the follower was not in the cache.
 func (n *followers) chance(i int) {
-	n.chances[i]++
-	if n.chances[i] >= fade {
-		n.chances[i] /= 2
-		n.hits[i] /= 2
+	n.Chances[i]++
+	if n.Chances[i] >= fade {
+		n.Chances[i] /= 2
+		n.Hits[i] /= 2
 	}
 }
 

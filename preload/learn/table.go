@@ -46,15 +46,22 @@ func (t *table) find(h uint64) int32 {
 // get is find and counts as use.
 func (t *table) get(h uint64) int32 {
 	s := t.find(h)
-	if s >= 0 && t.used[s] < maxUsed {
-		t.used[s]++
+	if s >= 0 {
+		t.use(s)
 	}
 	return s
 }
 
-// add takes a slot for h, which must not be in the table and not be 0. fresh is false if another had to go: the caller
+// use counts a use of a slot.
+func (t *table) use(s int32) {
+	if t.used[s] < maxUsed {
+		t.used[s]++
+	}
+}
+
+// add takes a slot for h, which must not be in the table and not be 0. evicted is the hash that had to go, 0 if none: the caller
 // finds its values at the slot. A new hash has no second chance until it is used, so a flood of hashes
-// seen once does not push out the rest. pinned slots are kept as long as any other can go.
+// seen once does not push out the rest.
 func (t *table) add(h uint64) (slot int32, evicted uint64) {
 	set := mix(h) & t.mask
 	base := int(set) * ways
