@@ -156,7 +156,8 @@ func (a *App) build(l *configs.Loaded) error {
 		return err
 	}
 	path := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
-	a.preload = preload.New(a.preloadOptions(l.Config), path)
+	a.preload = preload.New(a.preloadOptions(l.Config), path, a.savedPreload(l.Config))
+	path = a.preload.Watch(path)
 	if a.tape, err = openTape(a.o.RecordTuning); err != nil {
 		return err
 	}
@@ -216,6 +217,7 @@ func (a *App) Start() {
 	a.sampler.Start()
 	a.tuner.Start()
 	a.startJobs()
+	a.background.Go(func() { a.keepPreload(ctx) })
 	if a.o.PollInterval > 0 && a.o.Config.Path != "" {
 		a.background.Go(func() { a.poll(ctx) })
 	}
@@ -267,6 +269,7 @@ func (a *App) stop(ctx context.Context) error {
 	a.draining.Store(true)
 	a.log.Info("draining", "delay", c.DrainDelay, "timeout", c.DrainTimeout)
 	a.preload.Close()
+	a.savePreload()
 	a.tuner.Stop()
 	select {
 	case <-time.After(c.DrainDelay):
@@ -333,7 +336,7 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
 		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
 		TenantShare: a.tenants.CacheShare,
-		Scope:       a.metrics.Process(), OnAccess: a.onAccess, OnLook: a.ttls.onLook, Logger: a.log,
+		Scope:       a.metrics.Process(), OnAccess: a.onAccess, OnEvict: a.onEvict, OnLook: a.ttls.onLook, Logger: a.log,
 	}
 	if dir := a.dataDir(c); c.Cache.Persist && dir != "" {
 		o.PersistPath = filepath.Join(dir, "cache.penstock")

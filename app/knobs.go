@@ -44,6 +44,10 @@ func planKnobs(c *configs.Config, sources map[string]configs.Origin) *knobPlan {
 		Name: "preload.threshold", Kind: knob.KindFloat, Unit: "probability", Default: configs.Defaults().Preload.Threshold, Max: 1,
 		Doc: "The least probability at which a key is fetched ahead; lower fetches more and wastes more.",
 	}, c.Preload.Threshold)
+	p.add("preload.budget", knob.Spec{
+		Name: "preload.budget", Kind: knob.KindFloat, Unit: "extra calls per call", Default: configs.Defaults().Preload.BudgetRatio, Max: 1,
+		Doc: "The most wasted calls of fetching ahead for each call that would be made without it.",
+	}, c.Preload.BudgetRatio)
 	p.add("preload.enabled", knob.Spec{
 		Name: "preload.enabled", Kind: knob.KindBool, Default: truth(configs.Defaults().Preload.Enabled), Max: 1,
 		Doc: "Whether keys that will probably be asked for are fetched ahead with spare capacity.",

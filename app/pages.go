@@ -126,7 +126,7 @@ func (p pages) Config() web.Config {
 }
 
 func (p pages) Tuning() any  { return p.a.tuner.View() }
-func (p pages) Preload() any { return p.a.preload.Stats() }
+func (p pages) Preload() any { return p.a.preload.View() }
 func (p pages) Alerts() any  { return p.a.viewAlerts() }
 
 // newPages makes the pages.

@@ -39,7 +39,7 @@ func (a *App) adminOptions(pages *web.Handler) api.AdminOptions {
 		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep, Jobs: a.apiJobs(),
 		Live: a.live, History: adminHistory{a, pages},
 		Limits:  func() any { return a.limits() },
-		Preload: func() any { return a.preload.Stats() },
+		Preload: func() any { return a.preload.View() },
 		Alerts:  func() any { return a.viewAlerts() },
 		Metrics: a.metrics.WritePrometheus, Page: pages,
 		Profiling: func() bool { return config().Profiling.Enabled },

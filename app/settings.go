@@ -4,11 +4,7 @@ import (
 	"net"
 	"net/netip"
 
-	"penstock/cache"
 	"penstock/configs"
-	"penstock/knob"
-	"penstock/preload"
-	"penstock/request"
 	"penstock/tuner"
 )
 
@@ -32,24 +28,6 @@ func (a *App) applySettings(c *configs.Config) {
 
 func (a *App) tunerOptions() tuner.Options {
 	return tuner.Options{Knobs: a.knobs, Signals: a.window, Ledger: a.ledger, Tape: a.tape.recorder(), Scope: a.metrics.Process(), Log: a.log}
-}
-
-func (a *App) preloadOptions(c *configs.Config) preload.Options {
-	return preload.Options{
-		Enabled: knob.Bool{Knob: a.mustKnob("preload.enabled")}, Threshold: a.floatKnob("preload.threshold"),
-		MaxItems: c.Preload.MaxItems, Scope: a.metrics.Process(),
-	}
-}
-
-// onAccess shows the preloader what the cache was asked.
-func (a *App) onAccess(x cache.Access) {
-	if x.Prefetch {
-		return
-	}
-	if x.Hit {
-		a.topKeys.Add(x.Key, x.Upstream, x.Route)
-	}
-	a.preload.Observe(preload.Access{Request: x.Request, Client: x.Request.Client, Cache: request.CacheStatus{Hit: x.Hit}})
 }
 
 func (a *App) lastReloadFailed() bool {

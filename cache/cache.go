@@ -67,6 +67,7 @@ func New(o Options, next request.Doer) (*Cache, error) {
 		counters: newCounters(o.Scope),
 	}
 	c.settings.Store(&o)
+	c.watchEvictions(&o)
 	c.base, c.stop = context.WithCancel(context.Background())
 	c.disk = newDisk(c, o.PersistPath)
 	c.expose(o.Scope)

@@ -62,6 +62,9 @@ type Options struct {
 	// OnLook, if not nil, hears of each fetch of what the upstream does not give an explicit freshness to. It
 	// must be quick, and may be called at once from many goroutines. It stays as it was given to New.
 	OnLook func(Look)
+	// OnEvict, if not nil, hears of each stored answer that gave way to others: for which tenant it was
+	// stored, and its key. It runs under a lock of the store: it must be quick and must not call the cache.
+	OnEvict func(tenant, key string)
 	// Logger takes what an operator should know; nil: slog.Default().
 	Logger *slog.Logger
 }

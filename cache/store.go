@@ -19,6 +19,8 @@ type store struct {
 	floor atomic.Uint32
 	// books say for whom what is stored. Their lock is taken under otter's.
 	books *books
+	// evicted, if not nil, hears of each record that gave way to others. It is set before the store is used.
+	evicted func(key string, r *record)
 
 	bytes, entries, variants, rawBytes, storedBytes atomic.Int64
 	evictions, expirations                          atomic.Uint64
@@ -51,6 +53,9 @@ func (s *store) deleted(e otter.DeletionEvent[string, *record]) {
 	switch e.Cause {
 	case otter.CauseOverflow:
 		s.evictions.Add(1)
+		if s.evicted != nil {
+			s.evicted(e.Key, e.Value)
+		}
 	case otter.CauseExpiration:
 		s.expirations.Add(1)
 	}

@@ -151,9 +151,11 @@ type Monitoring struct {
 
 // Preload is prefetching.
 type Preload struct {
-	Enabled   bool    `koanf:"enabled" doc:"Whether keys that will probably be asked for are fetched ahead with spare capacity; on hides latency, off makes no call that nobody asked for."`
-	MaxItems  int     `koanf:"max_items" min:"1" max:"10000000" reload:"restart" doc:"The most keys that the access model remembers; more finds more patterns, fewer save memory."`
-	Threshold float64 `koanf:"threshold" min:"0" max:"1" doc:"The least probability at which a key is fetched ahead; lower fetches more and wastes more, higher only sure things."`
+	Enabled       bool    `koanf:"enabled" doc:"Whether keys that will probably be asked for are fetched ahead with spare capacity; on hides latency, off makes no call that nobody asked for."`
+	MaxItems      int     `koanf:"max_items" min:"1" max:"10000000" doc:"The most keys that the access model remembers; more finds more patterns, fewer save memory. A change forgets what was learned."`
+	Threshold     float64 `koanf:"threshold" min:"0" max:"1" doc:"The least measured probability at which a key is fetched ahead; lower fetches more and wastes more, higher only sure things. The budget and a precision of one half raise it when need be."`
+	BudgetRatio   float64 `koanf:"budget_ratio" min:"0" max:"1" doc:"The most wasted calls for each call that would be made without fetching ahead; more hides more latency, less spares the upstream."`
+	SessionHeader string  `koanf:"session_header" reload:"restart" doc:"The request header that tells one visitor's requests from another's; without it in a request, its address does. It only sorts requests into sequences."`
 }
 
 // Engine is how things are kept.

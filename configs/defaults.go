@@ -51,7 +51,7 @@ func Defaults() *Config {
 			SamplingInterval: time.Second, Retention: 15 * time.Minute,
 			HistoryInterval: 15 * time.Second, HistoryRetention: 24 * time.Hour, Alerts: true,
 		},
-		Preload: Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.5},
+		Preload: Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.2, BudgetRatio: 0.1, SessionHeader: "X-Session"},
 		Tuning: Tuning{
 			Mode: "active", Interval: 5 * time.Second,
 			StepRatio: 0.5, ProbeRatio: 0.03, StaleRatio: 0.01, LatencyRiseRatio: 0.25, ErrorRiseRatio: 0.02,
@@ -116,7 +116,7 @@ var presets = map[string]map[string]string{
 		"pool.max_idle":                "2048",
 		"pool.max_idle_per_host":       "512",
 		"preload.max_items":            "50000",
-		"preload.threshold":            "0.3",
+		"preload.threshold":            "0.1",
 		"tuning.interval":              "2s",
 		"tuning.step_ratio":            "1",
 		"tuning.probe_ratio":           "0.05",

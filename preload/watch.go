@@ -20,16 +20,36 @@ const (
 // Watch returns next, with the answers to clients shown to the preloader: how long the upstream took,
 // whether the answer was kept, and the ids in it. Requests never wait for it.
 func (p *Preloader) Watch(next request.Doer) request.Doer {
-	return request.DoerFunc(func(ctx context.Context, r *request.Request) (*request.Response, error) {
-		answer, err := next.Do(ctx, r)
-		if err != nil || r.Background || answer.Cache.Hit || answer.Cache.Collapsed || answer.Cache.Fwd == "" || !p.o.Enabled.Get() {
-			return answer, err
-		}
-		if prefetchable(r) && p.o.Allows(r.Route) {
-			p.told(r, answer)
-		}
-		return answer, nil
-	})
+	w := &watched{next: next, p: p}
+	w.recaller, _ = next.(request.Recaller)
+	return w
+}
+
+type watched struct {
+	next     request.Doer
+	recaller request.Recaller // next, if it is one
+	p        *Preloader
+}
+
+// Do implements [request.Doer].
+func (w *watched) Do(ctx context.Context, r *request.Request) (*request.Response, error) {
+	answer, err := w.next.Do(ctx, r)
+	if err != nil || r.Background || answer.Cache.Hit || answer.Cache.Collapsed || answer.Cache.Fwd == "" || !w.p.o.Enabled.Get() {
+		return answer, err
+	}
+	if prefetchable(r) && w.p.o.Allows(r.Route) {
+		w.p.told(r, answer)
+	}
+	return answer, nil
+}
+
+// Recall implements [request.Recaller]: what is known by heart makes no call, so there is nothing to
+// learn of it that the cache does not tell.
+func (w *watched) Recall(r *request.Request, now time.Time) *request.Response {
+	if w.recaller == nil {
+		return nil
+	}
+	return w.recaller.Recall(r, now)
 }
 
 // told takes in the answer to a request that made a call.

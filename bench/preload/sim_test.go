@@ -61,7 +61,7 @@ func env(name string, d float64) float64 {
 }
 
 func TestExplore(t *testing.T) {
-	paths, _ := filepath.Glob("/work/shared/traces/*.csv.gz")
+	paths, _ := filepath.Glob("../../../shared/traces/*.csv.gz")
 	sort.Strings(paths)
 	Touch = int(env("TOUCH", 0))
 	Side = env("SIDE", 0)
