@@ -35,5 +35,3 @@ func (o *outstanding) take(key uint64) followed {
 	o.table.remove(key)
 	return x
 }
-
-func (o *outstanding) len() int { return o.table.len() }

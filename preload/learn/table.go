@@ -87,12 +87,6 @@ func (t *table) add(h uint64) (slot int32, evicted uint64) {
 
 func (t *table) put(i int, h uint64) { t.hashes[i], t.used[i] = h, 0 }
 
-// remove frees a slot.
-func (t *table) remove(slot int32) {
-	t.hashes[slot], t.used[slot] = 0, 0
-	t.live--
-}
-
 // mix spreads the bits of a hash (the finaliser of SplitMix64).
 func mix(x uint64) uint64 {
 	x ^= x >> 30
