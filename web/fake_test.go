@@ -45,7 +45,7 @@ func newFake() *fake {
 		conf: Config{File: "penstock.yaml", Entries: []ConfigEntry{{Key: "cache.enabled", Value: "true", Source: "default"}, {Key: "cache.max_bytes", Value: "1GiB", Source: "file", File: "penstock.yaml", Line: 4}},
 			Changes: []ConfigChange{{Key: "cache.max_bytes", From: "1GiB", To: "2GiB"}, {Key: "server.listen", From: ":1", To: ":2", RestartNeeded: true}}},
 		tuning: map[string]any{"mode": "active", "frozen": false, "knobs": []any{
-			map[string]any{"knob": "workers.movies", "upstream": "movies", "mode": "shadow", "reason": "flat", "model": map[string]any{"kind": "curve", "chosen": 12, "knee": 14,
+			map[string]any{"knob": "workers.movies", "upstream": "movies", "mode": "shadow", "reason": "flat", "model": map[string]any{"kind": "curve", "chosen": 12, "knee": 14, "fit": map[string]any{"knee_low": 10, "knee_high": 18, "line": []any{map[string]any{"concurrency": 1, "throughput": 10}, map[string]any{"concurrency": 16, "throughput": 95}}},
 				"points": []any{map[string]any{"concurrency": 4, "throughput": 40, "seconds": .1, "calls": 100}, map[string]any{"concurrency": 12, "throughput": 90, "seconds": .13}}}},
 			map[string]any{"knob": "cache.ttl.movie", "mode": "active", "model": map[string]any{"kind": "ttl", "changes_per_second": .001, "low": .0005, "high": .002, "looks": 100, "changed": 4, "expected_stale_ratio": .008, "target_stale_ratio": .01}},
 			map[string]any{"knob": "rate.movies", "upstream": "movies", "mode": "active", "model": map[string]any{"kind": "quota", "windows": []any{map[string]any{"name": "minute", "kind": "fixed", "limit": 100, "period_seconds": 60, "used": 80, "remaining": 20, "reset_seconds": 12, "source": "headers", "confidence": .9}}}},

@@ -16,7 +16,7 @@ var functions = template.FuncMap{
 	"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"ago":   ago, "span": span, "unit": unit, "icon": icon, "bar": bar, "spark": sparkline,
 	"link": link, "limit": limitWords, "outcome": outcomeWords, "add": func(a, b int) int { return a + b },
-	"lower": strings.ToLower, "join": strings.Join, "path": url.PathEscape, "ratio": ratio,
+	"lower": strings.ToLower, "join": strings.Join, "path": url.PathEscape, "ratio": ratio, "change": change,
 	"until": func(t time.Time) string { return t.Format("15:04 on 2 Jan") },
 	"slash": func(s string) string { return strings.ReplaceAll(s, "/", " / ") },
 }
@@ -142,12 +142,20 @@ func percent(x any) string {
 		return none
 	case v == 0 || v == 100:
 		return strconv.FormatFloat(v, 'f', 0, 64) + " %"
-	case v < 1:
+	case math.Abs(v) < 1:
 		return strconv.FormatFloat(v, 'f', 2, 64) + " %"
 	case v > 99 && v < 100:
 		return strconv.FormatFloat(math.Floor(v*100)/100, 'f', 2, 64) + " %"
 	}
 	return strconv.FormatFloat(v, 'f', 1, 64) + " %"
+}
+
+// change writes a relative change with its sign.
+func change(v float64) string {
+	if v > 0 {
+		return "+" + percent(v)
+	}
+	return percent(v)
 }
 
 func size(x any) string {
@@ -227,7 +235,7 @@ func link(v *view, pairs ...string) template.URL {
 func limitWords(binding string) string {
 	switch {
 	case binding == "none" || binding == "":
-		return "nothing: there is room"
+		return "nothing"
 	case binding == "permits":
 		return "workers"
 	case binding == "pace":

@@ -48,8 +48,8 @@ func TestEachPageShowsWhatThereIs(t *testing.T) {
 	h := NewHandler(newFake())
 	for path, want := range map[string][]string{
 		"/":          {"12.3/s", "87.5 %", "123 ms", "5.0 MiB", "12,345", "worth 12.50", "workers", "one more slot", "many fail"},
-		"/tuning":    {"Freeze all", "Unpin", "for the sale", "1 to 64", "chosen 12", "Calls to movies", "pin until"},
-		"/queue":     {"acme", "urgencies 7", "queue full", "default"},
+		"/tuning":    {"Freeze all", "Unpin", "for the sale", "1 to 64", "chosen 12", "between 10 and 18", "Calls to movies", "pin until"},
+		"/queue":     {"acme", "newest first for u7", "queue full", "default"},
 		"/cache":     {"movies movie id=", "12.50", "Purge", "1.0 GiB"},
 		"/preload":   {"sequence", "78.0 %", "a key of movie"},
 		"/upstreams": {"open", "tries again in 4.00 s", "75.0 %", "refused (429)", "100 in 60 s", "headers"},

@@ -17,12 +17,20 @@ type model struct {
 	Points []curvePoint `json:"points"`
 	Chosen float64      `json:"chosen"`
 	Knee   float64      `json:"knee"`
-	// Fitted is the fitted line, if the controller gives it.
-	Fitted []curvePoint `json:"fitted"`
+	// Fit is what is believed: where the knee lies in about 95 of 100 cases, and the expected line.
+	Fit struct {
+		KneeLow       float64      `json:"knee_low"`
+		KneeHigh      float64      `json:"knee_high"`
+		SharpRatio    float64      `json:"sharp_ratio"`
+		CollapseRatio float64      `json:"collapse_ratio"`
+		Line          []curvePoint `json:"line"`
+	} `json:"fit"`
 
 	// Of a quota.
 	Windows      []quotaWindow `json:"windows"`
 	ReserveRatio float64       `json:"reserve_ratio"`
+	Pace         float64       `json:"pace_per_second"`
+	Hold         float64       `json:"hold_seconds"`
 
 	// Of a TTL.
 	ChangesPerSecond float64    `json:"changes_per_second"`
@@ -31,6 +39,7 @@ type model struct {
 	Looks            float64    `json:"looks"`
 	Changed          float64    `json:"changed"`
 	ExpectedStale    float64    `json:"expected_stale_ratio"`
+	MeasuredStale    float64    `json:"measured_stale_ratio"`
 	TargetStale      float64    `json:"target_stale_ratio"`
 	Classes          []ttlClass `json:"classes"`
 
@@ -60,12 +69,11 @@ type quotaWindow struct {
 }
 
 type ttlClass struct {
-	Name             string  `json:"name"`
-	Class            string  `json:"class"`
-	Keys             float64 `json:"keys"`
-	ChangesPerSecond float64 `json:"changes_per_second"`
-	TTL              float64 `json:"ttl_seconds"`
-	ExpectedStale    float64 `json:"expected_stale_ratio"`
+	Keys              float64 `json:"keys"`
+	ChangesPerSecond  float64 `json:"changes_per_second"`
+	RequestsPerSecond float64 `json:"requests_per_second"`
+	TTLLeast          float64 `json:"ttl_least_seconds"`
+	TTLMost           float64 `json:"ttl_most_seconds"`
 }
 
 // UnmarshalJSON reads what it knows, and of all else the numbers. A model that is shaped otherwise is no fault.
@@ -94,16 +102,21 @@ func (m *model) Curve() template.HTML {
 	}
 	throughput := func(p curvePoint) float64 { return p.Throughput }
 	seconds := func(p curvePoint) float64 { return p.Seconds }
-	return template.HTML(m.plot("Throughput, requests per second", points, throughput, number) +
-		m.plot("Latency", points, seconds, duration))
+	return template.HTML(m.plot("Throughput, requests per second", points, throughput, number, true) +
+		m.plot("Time of a call", points, seconds, duration, false))
 }
 
 // plot draws one value of the points over concurrency.
-func (m *model) plot(title string, points []curvePoint, value func(curvePoint) float64, text func(any) string) string {
+func (m *model) plot(title string, points []curvePoint, value func(curvePoint) float64, text func(any) string, bars bool) string {
 	const left, right, top, bottom, width, height = 56.0, 12.0, 22.0, 26.0, 520.0, 190.0
 	high, most := 0.0, m.Chosen
-	for _, p := range append(points, m.Fitted...) {
+	for _, p := range slices.Concat(points, m.Fit.Line) {
 		high, most = max(high, value(p), 0), max(most, p.Concurrency)
+	}
+	if bars {
+		for _, p := range points {
+			high = max(high, min(p.High, 2*p.Throughput)) // one point that is very unsure must not flatten the rest
+		}
 	}
 	if high == 0 {
 		high = 1
@@ -121,10 +134,14 @@ func (m *model) plot(title string, points []curvePoint, value func(curvePoint) f
 		c := math.Round(most * float64(i) / 5)
 		fmt.Fprintf(&b, `<text x="%.1f" y="%.1f" text-anchor="middle">%s</text>`, x(c), height-8, number(c))
 	}
+	if m.Fit.KneeHigh > m.Fit.KneeLow {
+		from, to := x(m.Fit.KneeLow), x(min(m.Fit.KneeHigh, most*1.05))
+		fmt.Fprintf(&b, `<rect class="band" x="%.1f" y="%.1f" width="%.1f" height="%.1f"/>`, from, top, max(to-from, 0), height-top-bottom)
+	}
 	if m.Chosen > 0 {
 		fmt.Fprintf(&b, `<path class="chosen" d="M%.1f %.1fV%.1f"/><text class="chosen" x="%.1f" y="%.1f">chosen %s</text>`, x(m.Chosen), top, height-bottom, x(m.Chosen)+4, top+8, number(m.Chosen))
 	}
-	line := m.Fitted
+	line := m.Fit.Line
 	if len(line) == 0 {
 		line = points
 	}
@@ -136,6 +153,9 @@ func (m *model) plot(title string, points []curvePoint, value func(curvePoint) f
 	}
 	b.WriteString(`"/>`)
 	for _, p := range points {
+		if bars && p.High > p.Low && p.Low >= 0 {
+			fmt.Fprintf(&b, `<path class="sure" d="M%.1f %.1fV%.1f"/>`, x(p.Concurrency), y(p.Low), y(min(p.High, high*1.1)))
+		}
 		fmt.Fprintf(&b, `<circle cx="%.1f" cy="%.1f" r="3"/>`, x(p.Concurrency), y(value(p)))
 	}
 	b.WriteString(`</svg>`)

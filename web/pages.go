@@ -2,6 +2,7 @@ package web
 
 import (
 	"cmp"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -244,12 +245,10 @@ func (s configSection) Single() bool { return len(s.Entries) == 1 && s.Entries[0
 
 // Where says what set it.
 func (e ConfigEntry) Where() string {
-	switch where := strings.TrimPrefix(e.File, e.Source+" "); {
-	case where != "" && e.Line > 0:
-		return where + ":" + strconv.Itoa(e.Line)
-	default:
-		return where
+	if e.Line > 0 {
+		return filepath.Base(e.File) + ":" + strconv.Itoa(e.Line)
 	}
+	return strings.TrimPrefix(e.File, e.Source+" ")
 }
 
 // alertsView is what the admin API answers under "alerts", as far as the page reads it.

@@ -29,6 +29,7 @@ async function load() {
   const d = document.body.dataset;
   const length = (d.to - d.from) / 1000;
   const q = new URLSearchParams(live() ? { from: '-' + length + 's' } : { from: d.from / 1000, to: d.to / 1000 });
+  if (length <= 900) q.set('step', '1s');
   const names = [...signals], parts = [];
   for (let i = 0; i < names.length; i += 60) parts.push(names.slice(i, i + 60));
   try {
@@ -105,10 +106,10 @@ function options(c) {
     width: Math.max(box.clientWidth, 120), height: Math.max(box.clientHeight - 22, 80),
     legend: { show: false },
     cursor: { sync: { key: 'penstock' }, drag: { x: true, y: false, setScale: false }, points: { size: 6 } },
-    scales: { x: { time: true }, y: { range: (u, low, high) => [Math.min(low ?? 0, 0), high > 0 ? high * 1.08 : 1] } },
+    scales: { x: { time: true }, y: { range: (u, low, high) => [Math.min(low ?? 0, 0), high > 0 ? high * 1.08 : spec.unit === 'ratio' ? 0.1 : 1] } },
     axes: [
       { ...line, size: 26, space: 70, values: (u, ticks) => ticks.map(t => clock(t).slice(0, ticks.length > 1 && ticks[1] - ticks[0] < 60 ? 8 : 5)) },
-      { ...line, size: 62, space: 32, incrs: steps[spec.unit] ?? steps.count, values: (u, ticks) => ticks.map(t => text(spec.unit, t)) },
+      { ...line, size: 62, space: 32, incrs: steps[spec.unit] ?? steps.count, values: (u, ticks) => ticks.map(t => text(spec.unit, t).replace(/\.0+(?= |\/|$)/, '')) },
     ],
     series: [{}, ...spec.series.map((s, n) => {
       const stroke = css('--s' + n % 8);
@@ -160,6 +161,7 @@ function marks(c) {
     const x = c.plot.valToPos(m.at, 'x');
     a.hidden = !(x >= 0 && x <= over.clientWidth);
     a.style.left = x + 'px';
+    a.style.setProperty('--tall', over.clientHeight + 'px');
   }
 }
 
