@@ -126,7 +126,7 @@ func failureCacheStatus(e *request.Error, method string) string {
 	case request.ProblemUpstreamDown, request.ProblemUpstreamInvalid, request.ProblemAnswerTooLarge,
 		request.ProblemUpstreamTimeout, request.ProblemBreakerOpen, request.ProblemReducedCapacity, request.ProblemDeadline:
 	default:
-		return ""
+		return "penstock; detail=" + string(e.Problem) // it did not come to the cache
 	}
 	if request.SafeMethod(method) {
 		return "penstock; fwd=miss; detail=" + string(e.Problem)

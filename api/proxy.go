@@ -21,22 +21,22 @@ func (d *data) serveProxy(w http.ResponseWriter, r *http.Request, x *exchange) {
 	}
 	tenant, err := d.admit(w, r, x)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	req, err := d.proxyRequest(r, x)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	deadline, err := d.takeHeaders(r.Header, req, tenant)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	body, err := takeBody(w, r, req, d.o.Limits().withDefaults().MaxBodyBytes)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	d.stripHeaders(r, req)

@@ -39,7 +39,7 @@ func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r)
 	tenant, err := d.admit(w, r, x)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	if d.o.Jobs != nil && prefersAsync(r.Header) {
@@ -50,22 +50,22 @@ func (d *data) serveRequest(w http.ResponseWriter, r *http.Request) {
 	}
 	in, err := d.readIntent(r, tenant)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	raw, err := readBody(w, r, d.o.Limits().withDefaults().MaxBodyBytes)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	c, err := parseCall(raw)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	req, err := d.build(c, in, x.id, x.arrived)
 	if err != nil {
-		d.fail(w, r, x, err)
+		d.failAnswer(w, r, x, r.Method, err)
 		return
 	}
 	x.bind(req)

@@ -334,6 +334,7 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 	o := cache.Options{
 		Enabled: c.Cache.Enabled, MaxEntries: c.Cache.MaxEntries, MaxBytes: int64(c.Cache.MaxBytes),
 		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
+		RefreshAhead: c.Cache.RefreshAhead, ErrorBackoff: c.Cache.ErrorBackoff, ErrorBackoffMax: c.Cache.ErrorBackoffMax,
 		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
 		TenantShare: a.tenants.CacheShare,
 		Scope:       a.metrics.Process(), OnAccess: a.onAccess, OnEvict: a.onEvict, OnLook: a.ttls.onLook, Logger: a.log,

@@ -24,6 +24,7 @@ type Cache struct {
 	flights  *flightTable
 	memos    *memos
 	habits   *habits
+	failing  *failing
 	tracks   *tracks
 	counters *counters
 	disk     *disk
@@ -61,10 +62,16 @@ func New(o Options, next request.Doer) (*Cache, error) {
 		memos.close()
 		return nil, err
 	}
+	failing, err := newFailing()
+	if err != nil {
+		st.close()
+		memos.close()
+		habits.close()
+		return nil, err
+	}
 	c := &Cache{
 		next: next, log: o.Logger, store: st, flights: newFlightTable(), memos: memos, habits: habits,
-		tracks:   newTracks(),
-		counters: newCounters(o.Scope),
+		failing: failing, tracks: newTracks(), counters: newCounters(o.Scope),
 	}
 	c.settings.Store(&o)
 	c.watchEvictions(&o)
@@ -153,6 +160,9 @@ func (c *Cache) hit(r *request.Request, e *entry, now time.Time, o *Options, sta
 		return nil
 	}
 	stale := resp.Cache.TTL <= 0
+	if !stale && !r.Background && r.Method == http.MethodGet && e.heat.due(e.lifetime, resp.Cache.Age, o.RefreshAhead) {
+		c.ahead(r, e, o)
+	}
 	if stale {
 		e.counters.staleHits.Inc()
 	} else {

@@ -26,6 +26,7 @@ type counters struct {
 	// routes maps a routeName to its *routeCounters.
 	routes                                     sync.Map
 	stored, revalidated, purged, shareExceeded counter
+	ahead, rested                              counter
 }
 
 type routeName struct{ upstream, route string }
@@ -41,6 +42,8 @@ func newCounters(s *observe.Scope) *counters {
 		purged:      s.Counter("penstock_cache_purged_total"),
 
 		shareExceeded: s.Counter("penstock_cache_tenant_share_exceeded_total"),
+		ahead:         s.Counter("penstock_cache_refreshed_ahead_total"),
+		rested:        s.Counter("penstock_cache_error_backoff_total"),
 	}
 }
 

@@ -37,8 +37,9 @@ type entry struct {
 	body   []byte
 	packed bool
 	size   int64
-	// thawed is not nil if packed.
+	// thawed is not nil if packed. heat may be nil: then the entry is never refreshed ahead.
 	thawed *thawed
+	heat   *heat
 
 	// birth is when the answer's age was 0, in Unix nanoseconds.
 	birth                              int64
@@ -60,7 +61,7 @@ func newEntry(status int, h http.Header, body []byte, v verdict, answered time.T
 	e := &entry{
 		status: status, body: body, size: int64(len(body)),
 		header: storedHeader(h, len(body), answered, v.withheld),
-		vary:   varyNames(h),
+		vary:   varyNames(h), heat: newHeat(),
 	}
 	e.setFreshness(v, answered)
 	return e
@@ -98,6 +99,7 @@ func storedHeader(h http.Header, size int, answered time.Time, withheld []string
 // 3.2): the fields of the 304 replace the stored ones, but for those that describe the body.
 func (e *entry) renew(h http.Header, v verdict, answered time.Time) *entry {
 	n := *e
+	n.heat = newHeat()
 	n.header = e.header.Clone()
 	for name, lines := range storedHeader(h, 0, answered, v.withheld) {
 		switch name {

@@ -221,9 +221,11 @@ func (f *flight) run() {
 		err = request.Errorf(request.ProblemInternal, "the stage after the cache gave neither an answer nor an error")
 	}
 	if err != nil {
+		f.note(err, 0)
 		f.fail(err)
 		return
 	}
+	f.note(nil, resp.Status)
 	if resp.Body == nil {
 		resp.Body = http.NoBody
 	}
@@ -269,6 +271,7 @@ func (f *flight) answer(resp *request.Response, m moment) {
 		f.c.counters.shareExceeded.Inc()
 	}
 	f.learn(&o)
+	f.headUpdates(&o, m)
 	closed := false
 	defer func() {
 		if !closed { // a panic below

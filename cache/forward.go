@@ -29,7 +29,7 @@ type call struct {
 
 // forward has the call made, or shares one.
 func (c *Cache) forward(k *call) (*request.Response, error) {
-	resp, err := c.share(k)
+	resp, err := c.tryForward(k)
 	if err != nil {
 		if rescued := c.rescue(k, err, 0); rescued != nil {
 			return rescued, nil
@@ -44,6 +44,17 @@ func (c *Cache) forward(k *call) (*request.Response, error) {
 		}
 	}
 	return resp, nil
+}
+
+// tryForward has the call made, unless its key is given a rest.
+func (c *Cache) tryForward(k *call) (*request.Response, error) {
+	if k.o.ErrorBackoff > 0 && k.q.stores() {
+		if left := c.failing.resting(restKey(k.key, k.r), time.Now()); left > 0 {
+			c.counters.rested.Inc()
+			return nil, restFor(left)
+		}
+	}
+	return c.share(k)
 }
 
 func (c *Cache) share(k *call) (*request.Response, error) {

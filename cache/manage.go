@@ -90,5 +90,6 @@ func (c *Cache) Close() error {
 	c.store.close()
 	c.memos.close()
 	c.habits.close()
+	c.failing.close()
 	return err
 }

@@ -12,6 +12,8 @@ var help = map[string]string{
 	"penstock_cache_evictions_total":             "Keys that gave way to others for want of room.",
 	"penstock_cache_expirations_total":           "Keys removed after all their windows had passed.",
 	"penstock_cache_tenant_share_exceeded_total": "Answers not stored because their tenant had used its share up.",
+	"penstock_cache_refreshed_ahead_total":       "Hot keys fetched anew before they expired.",
+	"penstock_cache_error_backoff_total":         "Requests not forwarded because their key failed several times in a row.",
 	"penstock_cache_entries":                     "Keys stored.",
 	"penstock_cache_bytes":                       "Bytes that keys, headers, bodies as stored and overhead take.",
 	"penstock_cache_max_bytes":                   "The bound on penstock_cache_bytes (cache.max_bytes).",

@@ -38,6 +38,14 @@ type Options struct {
 	CompressMinBytes int
 	// MaxObjectBytes is the longest body that is stored, up to 1 GiB. 0: DefaultMaxObjectBytes.
 	MaxObjectBytes int64
+	// RefreshAhead is the last share of a lifetime, 0..0.5, in which an entry that is asked for often
+	// is fetched anew before it expires; each entry's differs by up to a half. More: fewer hits must
+	// wait or be stale. Less: fewer calls. 0: never.
+	RefreshAhead float64
+	// ErrorBackoff is the first rest that a key is given whose calls have failed three times in a row;
+	// each further failure doubles it, up to ErrorBackoffMax. Meanwhile a stale copy or the error is
+	// answered at once. 0: none.
+	ErrorBackoff, ErrorBackoffMax time.Duration
 	// ErrorRecovery lets a stale copy stand in for a failing upstream.
 	ErrorRecovery bool
 	// PersistPath is the file that keeps the cache over a restart; empty: none.
@@ -101,6 +109,12 @@ func (o Options) Validate() error {
 	if o.MaxObjectBytes < 0 || o.MaxObjectBytes > maxObjectLimit {
 		faults = append(faults, fmt.Errorf("cache.max_object_bytes: %d is not within 0 and %d", o.MaxObjectBytes, maxObjectLimit))
 	}
+	if !(o.RefreshAhead >= 0 && o.RefreshAhead <= 0.5) {
+		faults = append(faults, fmt.Errorf("cache.refresh_ahead: %v is not within 0 and 0.5", o.RefreshAhead))
+	}
+	if o.ErrorBackoff < 0 || o.ErrorBackoffMax < 0 {
+		faults = append(faults, errors.New("cache.error_backoff and cache.error_backoff_max must not be negative"))
+	}
 	if o.PersistInterval < 0 {
 		faults = append(faults, fmt.Errorf("cache.persist_interval: %v is negative", o.PersistInterval))
 	}
@@ -117,6 +131,7 @@ func (o Options) withDefaults() Options {
 	if o.MaxObjectBytes == 0 {
 		o.MaxObjectBytes = DefaultMaxObjectBytes
 	}
+	o.ErrorBackoffMax = max(o.ErrorBackoffMax, o.ErrorBackoff)
 	o.MaxObjectBytes = min(o.MaxObjectBytes, o.MaxBytes)
 	if o.Scope == nil {
 		o.Scope = observe.Discard()

@@ -103,6 +103,7 @@ func (d *disk) insert(list []keyed) int {
 		for _, e := range k.variants {
 			// A clock that was set back must not make an entry younger than new.
 			e.birth = min(e.birth, now.UnixNano())
+			e.heat = newHeat()
 			e.counters = d.c.counters.of(k.upstream, k.route)
 		}
 		if bytes.Contains([]byte(k.key), []byte(credentialMark)) {
