@@ -2,7 +2,6 @@ package app
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -90,31 +89,6 @@ func (a *App) Stats() Stats {
 		return cmp.Or(cmp.Compare(x.Upstream, y.Upstream), cmp.Compare(x.Route, y.Route))
 	})
 	return s
-}
-
-// limit is what GET /admin/v1/limits says of one upstream.
-type limit struct {
-	Upstream string `json:"upstream"`
-	// Binding is what keeps requests waiting now; Shares the share of the last half minute of each.
-	Binding string             `json:"binding"`
-	Shares  map[string]float64 `json:"shares"`
-	Queued  int                `json:"queued"`
-	Permits int                `json:"permits"`
-	// Tuner says what the tuner's last look at it came to.
-	Tuner *tuner.Status `json:"tuner,omitempty"`
-}
-
-func (a *App) limits() map[string]any {
-	s := a.Stats()
-	list := []limit{}
-	for _, name := range slices.Sorted(maps.Keys(s.Upstreams)) {
-		u := s.Upstreams[name]
-		list = append(list, limit{
-			Upstream: name, Binding: u.binding(), Shares: u.Scheduler.BindingShares,
-			Queued: u.Scheduler.Queued, Permits: u.Scheduler.Permits, Tuner: u.Tuner,
-		})
-	}
-	return map[string]any{"limits": list}
 }
 
 func (u UpstreamStats) binding() string {
