@@ -145,12 +145,12 @@ func (s *QuotaState) nextProbe(now time.Time) time.Time {
 		return latest(c.last.Truncate(w.Period).Add(w.Period), now).Add(probeMargin)
 	}
 	first := leastPause
-	if s.Pace.Pace > 0 {
-		first = max(first, time.Duration(float64(time.Second)/s.Pace.Pace))
+	if r := s.Rate(); r > 0 {
+		first = max(first, time.Duration(float64(time.Second)/r))
 	}
 	next := c.last.Add(max(min((probeGrowth-1)*age, longestClosure/4), first))
 	for i, p := range periods {
-		if p < age {
+		if p < max(age, first) {
 			continue
 		}
 		for _, end := range []time.Time{c.refused.Truncate(p).Add(p), s.rollingEnd(i, p)} {
@@ -185,6 +185,11 @@ func (s *QuotaState) knownEnd(now time.Time) time.Time {
 			return w.Reset
 		case w.Source == SourceLearned && w.Kind == KindFixed && s.used(w, now) >= usedUpRatio*w.Limit:
 			return now.Truncate(w.Period).Add(w.Period)
+		case w.Source == SourceLearned && w.Kind == KindRolling && s.used(w, now) >= usedUpRatio*w.Limit:
+			i := periodIndex(w.Period)
+			if oldest := s.log.oldest(i, now.Add(-w.Period), now); !oldest.IsZero() {
+				return oldest.Add(w.Period + periods[i]/sliceCount)
+			}
 		}
 	}
 	return time.Time{}
@@ -299,7 +304,7 @@ func (s *QuotaState) bucketRate() float64 {
 	n, span := s.cycle-1, c.last.Sub(s.opened).Seconds()
 	rate := n / max(span, 0.01)
 	if s.Pace.Pace == 0 {
-		return rate
+		return (n + 1) / max(s.opens.Sub(s.opened).Seconds(), 0.01)
 	}
 	if n >= epochCalls && span < max(time.Minute.Seconds(), 10*plateauCalls/s.Pace.Top) {
 		if lately := c.rolling[0]; lately >= epochCalls && span > 1 {

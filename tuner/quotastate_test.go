@@ -73,10 +73,13 @@ func (q *quotaSim) play(length time.Duration) {
 		a := q.s.Allowance(q.clock())
 		if !a.Hold.IsZero() {
 			if q.clock().Before(a.Hold) || len(q.answers) > 0 {
-				next = q.now
+				next = max(next, q.now)
 				continue
 			}
 			q.send()
+			if r := q.s.Rate(); r > 0 { // the call is one of the pace
+				next = q.now + time.Duration(float64(time.Second)/r)
+			}
 			continue
 		}
 		rate := q.s.Rate()

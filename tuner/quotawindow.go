@@ -115,6 +115,10 @@ func (s *QuotaState) adopt(w QuotaWindow) {
 			return
 		}
 	}
+	// A shorter one that allows as much can't bind beside it: it was a first guess.
+	s.Windows = slices.DeleteFunc(s.Windows, func(o QuotaWindow) bool {
+		return o.Source == SourceLearned && o.Period < w.Period && o.Limit >= 0.95*w.Limit
+	})
 	i := slices.IndexFunc(s.Windows, func(o QuotaWindow) bool {
 		// What was full, or is of about the same length, is the same window, known better now.
 		return o.Source == SourceLearned && (o.Period == w.Period || o.Name == "unusual" || w.Name == "unusual" || s.used(&o, s.closed.refused) >= usedUpRatio*o.Limit)
