@@ -25,6 +25,8 @@ const (
 	knownCuts = 4
 	// steepest bounds the curve: a look over the top goes no further than this.
 	steepest = 0.25
+	// resonance is the share of refusals up to which they may be every other call's, see Pace.
+	resonance = 0.55
 	// usedRatio: the pace binds if this share of it is sent.
 	usedRatio = 0.9
 	// quotaEpoch and epochCalls are the least that an epoch has.
@@ -72,6 +74,8 @@ type PaceState struct {
 	Saved float64 `json:"saved"`
 	// Steady counts the cuts since the quota last was another one than thought.
 	Steady int `json:"steady"`
+	// Good is the last rate, calls per second, at which an epoch passed without a refusal; 0: not known.
+	Good float64 `json:"good,omitempty"`
 	// Surges counts the epochs in a row that told of a raised quota.
 	Surges int `json:"surges,omitempty"`
 }
@@ -106,6 +110,14 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 		if s.Pace >= latelyPace {
 			admitted = max(admitted, min(e.Just, s.Pace))
 		}
+		// A bucket without depth refuses every other call of a pace just over its rate: half is admitted of
+		// what would be at a pace just under it.
+		if share <= resonance && s.Good > admitted {
+			admitted = min(s.Good, s.Pace)
+			s.Good *= 1 - grossRatio
+		} else {
+			s.Good = 0
+		}
 		s.Top, s.Steady, s.Surges = max(admitted, leastPace), 0, 0
 		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
 		return "learn-quota", fmt.Sprintf("%d of %d calls were refused with 429 while %.2f/s were admitted", e.Refused, sent, admitted), s
@@ -114,6 +126,7 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 		if s.Pace >= latelyPace {
 			admitted = max(admitted, e.Lately)
 		}
+		admitted = max(admitted, min(s.Good, s.Pace)/1.05)
 		s.Top = max(min(s.Pace, 1.05*admitted), leastPace)
 		s.Pace, s.Cut, s.Saved = max(s.Top*(1-gentleCut), leastPace), e.Now, 0
 		s.Steady, s.Surges = s.Steady+1, 0
@@ -124,6 +137,7 @@ func Pace(e RateEpoch, s PaceState) (rule, reason string, next PaceState) {
 		s.Cut = s.Cut.Add(e.Span) // time that the pace does not limit does not count
 		return "rate-unused", fmt.Sprintf("%.2f/s of %.2f/s are used: the rate is not what limits", admitted, s.Pace), s
 	}
+	s.Good = float64(e.Admitted) / e.Span.Seconds()
 	k := s.plateau().Seconds()
 	x := (e.Now.Sub(s.Cut).Seconds() - k) / k
 	curve := max(s.Top*(1+min(gentleCut*math.Pow(x, 3), steepest)), leastPace)

@@ -33,6 +33,8 @@ type result struct {
 	bad     int // refused, failed or timed out upstream calls
 	refused int // of them by 429
 	seconds float64
+	// urgent requests, and those of them that were answered within a second.
+	urgent, prompt int
 	// tenths are good answers in each tenth of a second, from the start.
 	tenths []int
 	// workers in each tenth of a second.
@@ -104,7 +106,7 @@ func (h *harness) play(p policy, seed uint64) {
 			end(c)
 		}
 	}
-	h.s = scheduler.New(scheduler.Options{Workers: workers, PaceRate: pace, QueueLength: 1 << 20}, u)
+	h.s = scheduler.New(scheduler.Options{Workers: workers, PaceRate: pace, QueueLength: 1 << 20, Priorities: h.sc.ranked}, u)
 	knobs.Subscribe(func(knob.Change) {
 		if p.limiter == nil { // a limiter is asked under the upstream's lock
 			h.s.Kick()
@@ -146,7 +148,7 @@ func (h *harness) call(ctx context.Context, i int, random *rand.Rand) {
 			time.Sleep(tenth)
 			continue
 		}
-		if !h.one(ctx, random) {
+		if !h.one(ctx, random, request.LeastUrgent) {
 			time.Sleep(time.Duration((.5 + random.Float64()) * float64(10*time.Millisecond)))
 		}
 	}
@@ -162,17 +164,37 @@ func (h *harness) arrive(ctx context.Context, wg *sync.WaitGroup, random *rand.R
 		}
 		time.Sleep(time.Duration(random.ExpFloat64() / rate * float64(time.Second)))
 		seed := random.Uint64()
-		wg.Go(func() { h.one(ctx, rand.New(rand.NewPCG(seed, 0))) })
+		wg.Go(func() { h.one(ctx, rand.New(rand.NewPCG(seed, 0)), 0) })
 	}
 }
 
-func (h *harness) one(ctx context.Context, random *rand.Rand) bool {
+// one makes a request, at an urgency if they are ranked.
+func (h *harness) one(ctx context.Context, random *rand.Rand, u request.Urgency) bool {
 	r := &request.Request{Route: h.route(random.Float64()), Method: http.MethodGet, Path: "/"}
-	resp, err := h.s.Do(ctx, r)
-	if err != nil {
-		return false
+	if !h.sc.ranked {
+		u = request.DefaultUrgency
 	}
-	return resp.Status == http.StatusOK
+	r.SetUrgency(u)
+	began := time.Now()
+	resp, err := h.s.Do(ctx, r)
+	ok := err == nil && resp.Status == http.StatusOK
+	if h.sc.ranked && u == 0 {
+		h.urgent(began, ok)
+	}
+	return ok
+}
+
+// urgent counts an urgent request, after the warm-up, and whether it was answered within a second.
+func (h *harness) urgent(began time.Time, ok bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if at := began.Sub(h.born); at < h.sc.warmup || at > h.sc.length-sec {
+		return
+	}
+	h.res.urgent++
+	if ok && time.Since(began) <= time.Second {
+		h.res.prompt++
+	}
 }
 
 func (h *harness) route(x float64) *request.Route {

@@ -26,6 +26,9 @@ func TestQuotaOurs(t *testing.T) {
 					possible += sc.optimum(at)
 				}
 				t.Logf("%s seed %d: %.1f %% of what is possible, %.2f refusals for 100 answers", sc.id, seed, 100*float64(res.good)/possible, res.refusals())
+				if res.urgent > 0 {
+					t.Logf("%d of %d urgent requests within a second", res.prompt, res.urgent)
+				}
 				tell(t, res)
 			}
 		})

@@ -21,7 +21,19 @@ func init() {
 	hour := time.Hour
 	others := steps([]float64{0, 40, 0}, 60*sec, 150*sec)
 	left := steps([]float64{100, 60, 100}, 60*sec, 150*sec)
+	day := 24 * hour
+	two := func(tells bool) *quota {
+		return &quota{limit: always(10.0), burst: 10, tells: tells, also: &quota{limit: always(5000.0), period: day, fixed: true}}
+	}
+	ranked := func(id, title string, q *quota, warmup time.Duration) *workload {
+		return &workload{
+			id: id, title: title, timeout: sec, warmup: warmup, length: warmup + 2*day, world: fast(q), ranked: true,
+			callers: always(3), arrivals: always(.02), workers: []int{16}, rates: around(5000. / 86400), trip: day, optimum: always(5000. / 86400),
+		}
+	}
 	register(
+		ranked("m1", "10/s and 5,000 a day, told by headers, urgent and idle traffic", two(true), 0),
+		ranked("m2", "10/s and 5,000 a day, 429 only, urgent and idle traffic, after the first two days", two(false), 2*day),
 		&workload{
 			id: "c3", title: "100/s rolling window, 429 only, 50 then 400 callers", timeout: sec, warmup: 20 * sec, length: 120 * sec,
 			world:   fast(&quota{limit: always(100.0), rolling: true}),

@@ -26,6 +26,8 @@ type workload struct {
 	// shifts are the moments of change, and trip the round trip by which the time after them is told.
 	shifts []time.Duration
 	trip   time.Duration
+	// ranked: the callers' requests are the least urgent, the arrivals' the most.
+	ranked bool
 	// moves: the best setting is not the same all the time.
 	moves bool
 	// workers and rates are the grid of fixed settings.
