@@ -96,7 +96,7 @@ func (k *keyedTTL) EarlyRatio() float64 { return math.Float64frombits(k.early.Lo
 func (a *App) keyTTLs(t *table) {
 	give := func(r *request.Route) {
 		k, ok := a.knobs.Lookup(ttlKnob(r.Upstream, r.Name))
-		if !ok {
+		if !ok || r.Cache.Mode == request.CacheOff { // its knob goes with the table that is in force now
 			return
 		}
 		e := a.ttls.of(routeID{r.Upstream, r.Name}, len(t.list)+len(t.proxies))
@@ -127,9 +127,12 @@ func (a *App) ttlPlugs(c *configs.Config) []tuner.Plug {
 		if !ok {
 			return
 		}
-		id := routeID{r.Upstream, r.Name}
+		id, kind := routeID{r.Upstream, r.Name}, "ttl"
+		if k.heuristic {
+			kind = "ttl-heuristic"
+		}
 		plugs = append(plugs, tuner.Plug{
-			Knob: k.knob.Spec().Name, Kind: "ttl", Upstream: r.Upstream, Route: r.Name, Safer: 1,
+			Knob: k.knob.Spec().Name, Kind: kind, Upstream: r.Upstream, Route: r.Name, Safer: 1,
 			Slow: tuner.TTLRule(tuner.TTLSource{
 				Evidence: a.ttls.of(id, len(t.list)+len(t.proxies)), Value: k.knob.Value,
 				Window: func() time.Duration { return a.staleWindow(id) }, Heuristic: k.heuristic,

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"penstock/knob"
 	"penstock/tuner"
 )
 
@@ -104,5 +105,79 @@ tuning: {interval: 200ms}
 	k, _ := h.knobs.Lookup("cache.ttl.movie")
 	if k.Value() < d.To {
 		t.Errorf("the knob stands at %g", k.Value())
+	}
+}
+
+// keyedOf finds the freshness of a route's keys.
+func (h *house) keyedOf(t *testing.T, upstream string) *keyedTTL {
+	t.Helper()
+	r, ok := h.Proxy(upstream)
+	if !ok {
+		t.Fatalf("no upstream %s", upstream)
+	}
+	k, ok := r.Cache.Keyed.(*keyedTTL)
+	if !ok {
+		t.Fatalf("the keys of %s have no freshness of their own", upstream)
+	}
+	return k
+}
+
+func TestAPinHoldsForAllKeysOfARoute(t *testing.T) {
+	h := open(t, "upstreams:\n  movies: {base_url: UPSTREAM}\n", http.NotFoundHandler())
+	k := h.keyedOf(t, "movies")
+	if _, _, ok := k.Freshness(1); ok {
+		t.Error("the knob of heuristic freshness stands at a day, and yet decides")
+	}
+	if err := k.knob.Pin(knob.Pin{Value: 30}); err != nil {
+		t.Fatal(err)
+	}
+	if ttl, _, ok := k.Freshness(1); !ok || ttl != 30*time.Second {
+		t.Errorf("pinned to 30 s a key has %v, %v", ttl, ok)
+	}
+}
+
+func TestWhatIsKnownOfARouteLivesOverAReload(t *testing.T) {
+	h := open(t, "upstreams:\n  movies: {base_url: UPSTREAM, cache: {ttl: 1m}}\n  books: {base_url: UPSTREAM}\n", http.NotFoundHandler())
+	table, gone := h.keyedOf(t, "movies").table, routeID{"books", "proxy"}
+	if _, ok := h.ttls.routes.Load(gone); !ok {
+		t.Fatal("nothing is kept of a heuristic route")
+	}
+	h.write("upstreams:\n  movies: {base_url: \"http://127.0.0.1:1\", cache: {ttl: 2m}}\n")
+	if _, err := h.Reload("test"); err != nil {
+		t.Fatal(err)
+	}
+	if h.keyedOf(t, "movies").table != table {
+		t.Error("the reload forgot what was learned")
+	}
+	if _, ok := h.ttls.routes.Load(gone); ok {
+		t.Error("a route that is gone is still remembered")
+	}
+	h.write("upstreams:\n  movies: {base_url: \"http://127.0.0.1:1\", cache: {mode: \"off\"}}\n")
+	if _, err := h.Reload("test"); err != nil {
+		t.Fatal(err)
+	}
+	if r, _ := h.Proxy("movies"); r.Cache.Keyed != nil {
+		t.Error("a route that keeps nothing has keys of its own")
+	}
+}
+
+func TestHeuristicFreshnessIsFoundByMeasurement(t *testing.T) {
+	var version atomic.Int64
+	h := open(t, `
+upstreams:
+  movies: {base_url: UPSTREAM}
+tuning: {interval: 200ms, probe_ratio: 0.5}
+`, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		now := time.Now()
+		w.Header().Set("Last-Modified", now.Add(-12*time.Second).UTC().Format(http.TimeFormat))
+		_, _ = fmt.Fprintf(w, "version %d", version.Add(1))
+	}))
+	d := h.ttlDecision("shorten", "cache.ttl.movies.proxy", func(n int) {
+		for i := range n {
+			h.fetch(fmt.Sprintf("/proxy/movies/%d", i))
+		}
+	})
+	if d.From != heuristicDay.Seconds() || d.To > 60 {
+		t.Errorf("%+v", d)
 	}
 }
