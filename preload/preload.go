@@ -165,3 +165,14 @@ func (p *Preloader) ended(key uint64, _ learn.Source, f learn.Fate) {
 }
 
 func formatNumber(n int64) string { return strconv.FormatInt(n, 10) }
+
+// Idle reports whether nothing is left to look at and no prefetch is under way: for tests that wait for
+// what follows from a request.
+func (p *Preloader) Idle() bool {
+	if len(p.queue)+len(p.bodies)+len(p.slots) > 0 {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.queue)+len(p.bodies)+len(p.slots) == 0
+}

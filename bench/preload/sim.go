@@ -1,8 +1,7 @@
-// Package preload replays traces through the preloader's model and the cache's store in virtual time.
 package preload
 
 import (
-	"container/list"
+	"math"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -10,61 +9,74 @@ import (
 
 // Row is one request of a trace, with names made small.
 type Row struct {
-	At             int64
-	Client, Key    uint32
-	Number, Family int64
+	// At is in nanoseconds from the trace's first row, plus one.
+	At          int64
+	Client, Key uint32
+	// Number is the key's, if it is one (neighbouring blocks, pages); 0: it is not.
+	Number int64
 }
 
 // Setup is one cell of the table.
 type Setup struct {
-	Capacity int   // entries, 0: no bound
-	TTL      int64 // 0: none
-	Latency  int64
+	Capacity int   // entries; 0: no bound
+	TTL      int64 // nanoseconds; 0: none
+	Latency  int64 // of a call, nanoseconds
 }
 
-// Result counts.
+// Result counts what happened. A request is a hit (from the cache, or by joining a client's call: no
+// call of its own), late (it joined a prefetch under way), or a miss.
 type Result struct {
-	Rows, Hits, Late, Collapsed, Misses    int
-	Issued, Used, UsedLate, Evicted, Ended int
+	Rows, Hits, Late, Misses int
+	// Issued prefetches end as used, used late, or neither.
+	Issued, Used, UsedLate int
 }
+
+// HitRatio is the share of requests answered without waiting for a call of their own or a prefetch's.
+func (r Result) HitRatio() float64 { return float64(r.Hits) / float64(max(r.Rows, 1)) }
+
+// LateRatio is the share that joined a prefetch.
+func (r Result) LateRatio() float64 { return float64(r.Late) / float64(max(r.Rows, 1)) }
+
+// Precision is the share of prefetches that were asked for before they were evicted or expired.
+func (r Result) Precision() float64 { return float64(r.Used+r.UsedLate) / float64(max(r.Issued, 1)) }
+
+// Calls is how many calls the upstream had.
+func (r Result) Calls() int { return r.Misses + r.Issued }
 
 type clock struct{ now int64 }
 
 func (c *clock) NowNano() int64                      { return c.now }
 func (c *clock) Tick(time.Duration) <-chan time.Time { return nil }
 
+const never = math.MaxInt64
+
+// arrival is an answer on its way.
 type arrival struct {
-	at       int64
-	key      uint32
-	prefetch bool
+	at  int64
+	key uint32
 }
 
-type flying struct {
-	prefetch bool
-	joined   bool
-}
+type flight struct{ prefetch, joined bool }
 
-// World is the cache and the upstream in virtual time.
-type World struct {
+// world is the cache's store and an upstream in virtual time. All calls take equally long, so that answers
+// come in the order of their calls.
+type world struct {
 	s       Setup
 	clock   clock
 	cache   *otter.Cache[uint32, struct{}]
 	queue   []arrival
 	head    int
-	flights map[uint32]flying
-	touch   int
-	side    *side
-	pending map[uint32]bool // prefetched and not used
-	Result
-	evicted func(uint32)
+	flights map[uint32]flight
+	unused  map[uint32]bool // prefetched, stored and not asked for
+	// stored and evicted tell the prefetcher.
 	stored  func(key uint32, now, expires int64)
+	evicted func(key uint32)
+	Result
 }
 
-const never = 1<<63 - 1
-
-func NewWorld(s Setup) *World {
-	w := &World{s: s, flights: map[uint32]flying{}, pending: map[uint32]bool{}, evicted: func(uint32) {}, stored: func(uint32, int64, int64) {}}
-	w.clock.now = 1
+func newWorld(s Setup) *world {
+	w := &world{s: s, flights: make(map[uint32]flight), unused: make(map[uint32]bool),
+		stored: func(uint32, int64, int64) {}, evicted: func(uint32) {}}
 	o := &otter.Options[uint32, struct{}]{Clock: &w.clock, Executor: func(f func()) { f() }}
 	if s.Capacity > 0 {
 		o.MaximumSize = s.Capacity
@@ -76,14 +88,7 @@ func NewWorld(s Setup) *World {
 		if e.Cause == otter.CauseReplacement {
 			return
 		}
-		if w.pending[e.Key] {
-			delete(w.pending, e.Key)
-			if e.Cause == otter.CauseOverflow {
-				w.Evicted++
-			} else {
-				w.Ended++
-			}
-		}
+		delete(w.unused, e.Key)
 		if e.Cause == otter.CauseOverflow {
 			w.evicted(e.Key)
 		}
@@ -92,36 +97,35 @@ func NewWorld(s Setup) *World {
 	return w
 }
 
-func (w *World) land(until int64) {
-	for w.head < len(w.queue) && w.queue[w.head].at <= until {
-		a := w.queue[w.head]
-		w.head++
-		w.store(a)
+func (w *world) close() { w.cache.StopAllGoroutines() }
+
+// next is when the next answer comes.
+func (w *world) next() int64 {
+	if w.head == len(w.queue) {
+		return never
 	}
-	if w.head > 1<<16 {
-		w.queue = append(w.queue[:0], w.queue[w.head:]...)
-		w.head = 0
+	return w.queue[w.head].at
+}
+
+// land stores the answers that have come by a time.
+func (w *world) land(until int64) {
+	for w.next() <= until {
+		a := w.queue[w.head]
+		if w.head++; w.head > 1<<16 {
+			w.queue = append(w.queue[:0], w.queue[w.head:]...)
+			w.head = 0
+		}
+		w.store(a)
 	}
 }
 
-func (w *World) store(a arrival) {
+func (w *world) store(a arrival) {
 	w.clock.now = max(w.clock.now, a.at)
-	f := w.flights[a.key]
+	if f := w.flights[a.key]; f.prefetch && !f.joined {
+		w.unused[a.key] = true
+	}
 	delete(w.flights, a.key)
-	if a.prefetch && !f.joined {
-		w.pending[a.key] = true
-	}
-	if a.prefetch && !f.joined && w.side != nil {
-		w.side.add(a.key, a.at)
-		w.fit()
-	} else {
-		w.cache.Set(a.key, struct{}{})
-	}
-	if a.prefetch {
-		for range w.touch {
-			w.cache.GetIfPresent(a.key)
-		}
-	}
+	w.cache.Set(a.key, struct{}{})
 	expires := int64(never)
 	if w.s.TTL > 0 {
 		expires = a.at + w.s.TTL
@@ -129,33 +133,24 @@ func (w *World) store(a arrival) {
 	w.stored(a.key, a.at, expires)
 }
 
-func (w *World) call(now int64, key uint32, prefetch bool) {
-	a := arrival{now + w.s.Latency, key, prefetch}
+func (w *world) call(now int64, key uint32, prefetch bool) {
+	w.flights[key] = flight{prefetch: prefetch}
+	a := arrival{now + w.s.Latency, key}
 	if w.s.Latency == 0 {
-		w.flights[key] = flying{prefetch: prefetch}
 		w.store(a)
 		return
 	}
-	w.flights[key] = flying{prefetch: prefetch}
 	w.queue = append(w.queue, a)
 }
 
-// ask is a client's request. hit: from the cache; joined: it joined a call under way.
-func (w *World) ask(now int64, key uint32) (hit, joined bool) {
+// ask is a client's request. hit: the cache has it; joined: a call for it is under way.
+func (w *world) ask(now int64, key uint32) (hit, joined bool) {
 	w.clock.now = max(w.clock.now, now)
 	w.Rows++
-	if w.side != nil && w.side.take(key) {
-		w.Hits++
-		delete(w.pending, key)
-		w.Used++
-		w.fit()
-		w.cache.Set(key, struct{}{})
-		return true, false
-	}
 	if _, ok := w.cache.GetIfPresent(key); ok {
 		w.Hits++
-		if w.pending[key] {
-			delete(w.pending, key)
+		if w.unused[key] {
+			delete(w.unused, key)
 			w.Used++
 		}
 		return true, false
@@ -163,10 +158,10 @@ func (w *World) ask(now int64, key uint32) (hit, joined bool) {
 	if f, ok := w.flights[key]; ok {
 		if f.prefetch && !f.joined {
 			w.UsedLate++
-			w.flights[key] = flying{prefetch: true, joined: true}
 			w.Late++
+			w.flights[key] = flight{prefetch: true, joined: true}
 		} else {
-			w.Collapsed++
+			w.Hits++
 		}
 		return false, true
 	}
@@ -174,66 +169,20 @@ func (w *World) ask(now int64, key uint32) (hit, joined bool) {
 	return false, false
 }
 
-// prefetch starts a prefetch, and reports whether it made a call.
-func (w *World) prefetch(now int64, key uint32, touch bool) bool {
-	w.clock.now = max(w.clock.now, now)
-	if _, ok := w.cache.GetEntryQuietly(key); ok {
-		if touch {
-			w.cache.GetIfPresent(key)
-		}
-		return false
-	}
+// has reports whether a prefetch of key would make no call.
+func (w *world) has(key uint32) bool {
 	if _, ok := w.flights[key]; ok {
-		return false
-	}
-	w.Issued++
-	w.call(now, key, true)
-	return true
-}
-
-type side struct {
-	size int
-	list *list.List
-	at   map[uint32]*list.Element
-	gone func(uint32)
-}
-
-func (s *side) add(k uint32, now int64) {
-	s.at[k] = s.list.PushBack(k)
-	if s.list.Len() > s.size {
-		k := s.list.Remove(s.list.Front()).(uint32)
-		delete(s.at, k)
-		s.gone(k)
-	}
-}
-
-func (s *side) take(k uint32) bool {
-	e, ok := s.at[k]
-	if ok {
-		s.list.Remove(e)
-		delete(s.at, k)
-	}
-	return ok
-}
-
-func (w *World) useSide(n int) {
-	w.side = &side{size: n, list: list.New(), at: map[uint32]*list.Element{}, gone: func(k uint32) {
-		delete(w.pending, k)
-		w.Evicted++
-		w.evicted(k)
-	}}
-}
-
-func (w *World) fit() { w.cache.SetMaximum(uint64(max(1, w.s.Capacity-w.side.list.Len()))) }
-
-func (w *World) has(k uint32) bool {
-	if w.side != nil && w.side.at[k] != nil {
 		return true
 	}
-	_, ok := w.cache.GetEntryQuietly(k)
+	_, ok := w.cache.GetEntryQuietly(key)
 	return ok
 }
 
-func (w *World) done() {
-	w.cache.StopAllGoroutines()
+// prefetch makes a call for key, if one is needed.
+func (w *world) prefetch(now int64, key uint32) {
+	w.clock.now = max(w.clock.now, now)
+	if !w.has(key) {
+		w.Issued++
+		w.call(now, key, true)
+	}
 }

@@ -3,7 +3,8 @@ package learn
 // maxGhosts bounds how many predictions that were not made are followed.
 const maxGhosts = 1 << 16
 
-// ghosts is a ring of the predictions that were not made, the oldest first.
+// ghosts is a ring of the predictions that are followed, the oldest first: those not made, and those made
+// in case nothing else ends them.
 type ghosts struct {
 	ring []ghostEntry
 	head int
@@ -44,7 +45,12 @@ func (m *Model) retire(e ghostEntry) {
 	if s < 0 {
 		return
 	}
-	if r := &m.records[s]; r.state == ghost && r.since == e.since {
+	switch r := &m.records[s]; {
+	case r.since != e.since:
+	case r.state == ghost:
+		m.settle(r, false, 0)
+	case r.state == kept && (r.expires == Never && m.cache.survival == 0 || r.expires <= e.since):
+		m.end(r, Expired)
 		m.settle(r, false, 0)
 	}
 }

@@ -71,9 +71,7 @@ func (m *Model) pend(r *record, p *Prediction, state uint8, now int64) {
 	}
 	r.promised = uint8(min(p.Probability, maxPromise) * 255)
 	m.odds.open(p.cell)
-	if state == ghost {
-		m.retire(m.ghosts.push(p.Key, m.cache.inserts, now))
-	}
+	m.retire(m.ghosts.push(p.Key, m.cache.inserts, now))
 }
 
 // price is the share of a call that the pending prediction takes.
@@ -124,8 +122,17 @@ func (c *lifetimes) insert(now int64) {
 
 func (c *lifetimes) age(stamp uint32) float32 { return float32(c.inserts - stamp) }
 
+// patience is how many inserts a prediction may wait to come true where no copy ends and none is ever
+// evicted: what takes longer was no prediction.
+const patience = 4096
+
 // outlived reports whether a copy of that stamp would probably have been evicted.
-func (c *lifetimes) outlived(stamp uint32) bool { return c.survival > 0 && c.age(stamp) > c.survival }
+func (c *lifetimes) outlived(stamp uint32) bool {
+	if c.survival == 0 {
+		return c.life == 0 && c.age(stamp) > patience
+	}
+	return c.age(stamp) > c.survival
+}
 
 func (c *lifetimes) evicted(stamp uint32) {
 	age := max(c.age(stamp), 1)
@@ -136,7 +143,7 @@ func (c *lifetimes) evicted(stamp uint32) {
 }
 
 func (c *lifetimes) used(stamp uint32) {
-	if age := c.age(stamp); c.outlived(stamp) {
+	if age := c.age(stamp); c.survival > 0 && age > c.survival {
 		c.survival += (age - c.survival) / 4
 	}
 }

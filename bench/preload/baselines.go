@@ -1,0 +1,179 @@
+package preload
+
+import (
+	"cmp"
+	"container/heap"
+	"slices"
+)
+
+// prefetcher is told of each request and names what to fetch.
+type prefetcher func(r Row, hit bool) []uint32
+
+// Replay replays rows with a prefetcher, nil for none.
+func Replay(rows []Row, s Setup, p prefetcher) Result {
+	w := newWorld(s)
+	defer w.close()
+	for _, r := range rows {
+		w.land(r.At)
+		hit, joined := w.ask(r.At, r.Key)
+		if !hit && !joined {
+			w.call(r.At, r.Key, false)
+		}
+		if p != nil {
+			for _, k := range p(r, hit) {
+				w.prefetch(r.At, k)
+			}
+		}
+	}
+	return w.Result
+}
+
+// Markov prefetches, per client, the k likeliest successors of at least a probability that followed at
+// least twice.
+func Markov(k int, least float64) prefetcher {
+	type successors struct {
+		total int
+		count map[uint32]int
+	}
+	last := make(map[uint32]uint32)
+	next := make(map[uint32]*successors)
+	return func(r Row, _ bool) []uint32 {
+		if l, ok := last[r.Client]; ok && l != r.Key {
+			s := next[l]
+			if s == nil {
+				s = &successors{count: make(map[uint32]int)}
+				next[l] = s
+			}
+			s.count[r.Key]++
+			s.total++
+		}
+		last[r.Client] = r.Key
+		s := next[r.Key]
+		if s == nil {
+			return nil
+		}
+		var likely []uint32
+		for key, n := range s.count {
+			if n >= 2 && float64(n) >= least*float64(s.total) {
+				likely = append(likely, key)
+			}
+		}
+		slices.SortFunc(likely, func(a, b uint32) int {
+			return cmp.Or(cmp.Compare(s.count[b], s.count[a]), cmp.Compare(a, b))
+		})
+		return likely[:min(k, len(likely))]
+	}
+}
+
+// Miner is after MITHRIL (Yang et al., SoCC 2017): keys asked for between R and S times, each time
+// within a short range of requests of each other, are associated; two are prefetched.
+func Miner() prefetcher {
+	const least, most, lookahead, tableSize, listSize = 3, 8, 20, 1250, 2
+	type history struct {
+		key uint32
+		at  []int
+	}
+	n := 0
+	seen := make(map[uint32]*history)
+	var ready []*history
+	next := make(map[uint32][]uint32)
+	mine := func() {
+		slices.SortFunc(ready, func(a, b *history) int { return cmp.Compare(a.at[0], b.at[0]) })
+		for i, a := range ready {
+			for _, b := range ready[i+1:] {
+				if b.at[0]-a.at[0] > lookahead {
+					break
+				}
+				if len(a.at) != len(b.at) || a.key == b.key {
+					continue
+				}
+				near := true
+				for j := range a.at {
+					if d := b.at[j] - a.at[j]; d > lookahead || d < -lookahead {
+						near = false
+						break
+					}
+				}
+				if l := next[a.key]; near && !slices.Contains(l, b.key) {
+					next[a.key] = append(l, b.key)[max(0, len(l)+1-listSize):]
+				}
+			}
+		}
+		for _, h := range ready {
+			delete(seen, h.key)
+		}
+		ready = ready[:0]
+	}
+	return func(r Row, hit bool) []uint32 {
+		n++
+		if !hit {
+			h := seen[r.Key]
+			if h == nil {
+				h = &history{key: r.Key}
+				seen[r.Key] = h
+			}
+			if len(h.at) < most {
+				h.at = append(h.at, n)
+			}
+			if len(h.at) == least {
+				if ready = append(ready, h); len(ready) == tableSize {
+					mine()
+				}
+			}
+		}
+		return next[r.Key]
+	}
+}
+
+// Belady is the hit ratio of the best replacement there can be without prefetching, for entries without
+// TTL: what is asked for last of all goes first.
+func Belady(rows []Row, capacity int) float64 {
+	const end = 1 << 40
+	next := make([]int, len(rows))
+	last := make(map[uint32]int)
+	for i := len(rows) - 1; i >= 0; i-- {
+		if j, ok := last[rows[i].Key]; ok {
+			next[i] = j
+		} else {
+			next[i] = end + i
+		}
+		last[rows[i].Key] = i
+	}
+	held := make(map[uint32]int) // when it is asked for next
+	var far farthest
+	hits := 0
+	for i, r := range rows {
+		if _, ok := held[r.Key]; ok {
+			hits++
+		} else if len(held) >= capacity {
+			for {
+				x := heap.Pop(&far).(use)
+				if held[x.key] == x.at {
+					delete(held, x.key)
+					break
+				}
+			}
+		}
+		held[r.Key] = next[i]
+		heap.Push(&far, use{next[i], r.Key})
+	}
+	return float64(hits) / float64(max(len(rows), 1))
+}
+
+type use struct {
+	at  int
+	key uint32
+}
+
+type farthest []use
+
+func (f farthest) Len() int           { return len(f) }
+func (f farthest) Less(i, j int) bool { return f[i].at > f[j].at }
+func (f farthest) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
+func (f *farthest) Push(x any)        { *f = append(*f, x.(use)) }
+func (f *farthest) Pop() any {
+	old := *f
+	x := old[len(old)-1]
+	*f = old[:len(old)-1]
+	return x
+}
