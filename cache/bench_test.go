@@ -31,6 +31,32 @@ func BenchmarkHit(b *testing.B) {
 	}
 }
 
+// BenchmarkRevalidatedHit validates what is stored at each request, and is told that it is still right.
+func BenchmarkRevalidatedHit(b *testing.B) {
+	o := &origin{}
+	first := true
+	o.do = func(context.Context, *request.Request) (*request.Response, error) {
+		o.mu.Lock()
+		o.seen = o.seen[:0]
+		o.mu.Unlock()
+		if first {
+			first = false
+			return reply(200, strings.Repeat("x", 1024), "Cache-Control", "no-cache", "Etag", `"1"`), nil
+		}
+		return reply(304, "", "Cache-Control", "no-cache", "Etag", `"1"`), nil
+	}
+	c := newCache(b, testOptions(), o)
+	r := get(httpRoute(), "k")
+	do(b, c, r)
+	settle(c)
+	b.ReportAllocs()
+	for b.Loop() {
+		if resp := do(b, c, r); resp.Status != 200 || resp.Cache.FwdStatus != 304 {
+			b.Fatalf("%d %+v", resp.Status, resp.Cache)
+		}
+	}
+}
+
 func BenchmarkMissAndStore(b *testing.B) {
 	c := newCache(b, testOptions(), always(200, strings.Repeat("x", 1024), "Cache-Control", "max-age=3600"))
 	route := httpRoute()

@@ -5,6 +5,7 @@
 #
 # usage: SUITE=DIR scripts/cache-tests.sh [ID]      ID: only that test, with all that was sent
 set -eu
+port=${PORT:-18000} # of the suite's own server; Penstock takes those 80 and 90 above
 : "${SUITE:?set SUITE to a checkout of http-tests/cache-tests with its dependencies installed}"
 suite=$(cd "$SUITE" && pwd)
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -22,15 +23,17 @@ trap stop EXIT INT TERM
 cat >"$work/penstock.yaml" <<EOF
 upstreams:
   origin:
-    base_url: http://127.0.0.1:18000
+    base_url: http://127.0.0.1:$port
+# The suite takes a prefetch for a request sent twice.
+preload: {enabled: false}
 EOF
-"$work/scheduler" run --config "$work/penstock.yaml" --listen 127.0.0.1:18080 --admin 127.0.0.1:18090 >"$work/penstock.log" 2>&1 &
+"$work/scheduler" run --config "$work/penstock.yaml" --listen 127.0.0.1:$((port + 80)) --admin 127.0.0.1:$((port + 90)) >"$work/penstock.log" 2>&1 &
 pids="$pids $!"
 cd "$suite"
-npm_config_protocol=http npm_config_port=18000 npm_config_pidfile="$work/pid" \
+npm_config_protocol=http npm_config_port=$port npm_config_pidfile="$work/pid" \
 	node test-engine/server/server.mjs >"$work/server.log" 2>&1 &
 pids="$pids $!"
-for url in http://127.0.0.1:18090/readyz http://127.0.0.1:18000/; do
+for url in http://127.0.0.1:$((port + 90))/readyz http://127.0.0.1:$port/; do
 	n=0
 	until curl -fso /dev/null "$url"; do
 		n=$((n + 1))
@@ -39,7 +42,7 @@ for url in http://127.0.0.1:18090/readyz http://127.0.0.1:18000/; do
 	done
 done
 
-base=http://127.0.0.1:18080/proxy/origin
+base=http://127.0.0.1:$((port + 80))/proxy/origin
 if [ $# -gt 0 ]; then
 	npm_config_base=$base npm_config_id=$1 node --no-warnings test-engine/cli.mjs
 	exit

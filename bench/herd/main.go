@@ -131,7 +131,7 @@ func start(p servers.Place) (list []*servers.Server, err error) {
 // gathered is what a crowd met. refused are those who got another status than the origin gives.
 type gathered struct {
 	calls, wrong, refused int
-	p50          time.Duration
+	p50                   time.Duration
 }
 
 func (c crowd) gather(s *servers.Server, o *origin, clients, round int) (gathered, error) {
