@@ -96,7 +96,8 @@ func (p pages) Cache() web.Cache {
 	}
 	routes := p.a.current.Load().Config.Routes
 	for _, k := range p.a.topKeys.Top(shownKeys) {
-		top := web.TopKey{Key: k.Key, Upstream: k.Upstream, Route: k.Route, Saved: k.Count, Error: k.Error}
+		top := web.TopKey{Upstream: k.Upstream, Route: k.Route, Saved: k.Count, Error: k.Error}
+		top.Key, top.Masked = web.Mask(k.Key)
 		if price := routes[k.Route].PricePerCall; price > 0 {
 			money := float64(k.Count) * price
 			top.Money = &money

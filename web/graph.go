@@ -35,7 +35,8 @@ func (a association) Name(id string) string {
 	for _, n := range a.Nodes {
 		if n.ID == id {
 			if n.Label != "" {
-				return n.Label
+				label, _ := Mask(n.Label)
+				return label
 			}
 			return "a key of " + n.Route
 		}
@@ -75,7 +76,7 @@ func (a association) Drawn() template.HTML {
 		return width/2 + by*rx*math.Cos(angle), height/2 + by*ry*math.Sin(angle)
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg class="graph" viewBox="0 0 %.0f %.0f" aria-hidden="true"><defs><marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="5" markerHeight="5" orient="auto"><path d="M0 0l6 3-6 3z"/></marker></defs>`, width, height)
+	fmt.Fprintf(&b, `<svg class="graph" viewBox="0 0 %.0f %.0f" aria-hidden="true"><defs><marker id="tip" viewBox="0 0 6 6" refX="6" refY="3" markerWidth="9" markerHeight="9" markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0l6 3-6 3z"/></marker></defs>`, width, height)
 	for _, e := range edges {
 		x1, y1 := at(e.From, 1)
 		x2, y2 := at(e.To, .97)

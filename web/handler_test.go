@@ -54,7 +54,7 @@ func TestEachPageShowsWhatThereIs(t *testing.T) {
 		"/preload":   {"sequence", "78.0 %", "a key of movie"},
 		"/upstreams": {"open", "tries again in 4.00 s", "75.0 %", "refused (429)", "100 in 60 s", "headers"},
 		"/config":    {"cache.max_bytes", "2GiB", "at the next start", "penstock.yaml:4", "unknown key"},
-		"/alerts":    {"ErrorRatio", "firing, critical", "pager.example/***", "BreakerOpen"},
+		"/alerts":    {"ErrorRatio", "critical", "pager.example/***", "BreakerOpen"},
 		"/tuning?knob=workers.movies&decision=d1": {"Pin here (12)", "Roll back to 8", "Before and after", "throughput rose", "250 ms"},
 		"/tuning?knob=cache.ttl.movie":            {"every 1000 s", "0.80 % of hits"},
 		"/tuning?knob=cache.ttl.movie&range=5m":   {"last 5 min"},

@@ -282,12 +282,22 @@ type alertRule struct {
 	Summary    string  `json:"summary"`
 	Source     string  `json:"source"`
 	State      string  `json:"state"`
-	Values     []struct {
+	// AgainstPast: the signal is judged by its ratio to its own past.
+	AgainstPast bool `json:"against_past"`
+	Values      []struct {
 		Upstream string   `json:"upstream"`
 		Route    string   `json:"route"`
 		Value    *float64 `json:"value"`
 		State    string   `json:"state"`
 	} `json:"values"`
+}
+
+// Text writes a value of the rule's signal, or of its ratio to its past.
+func (r alertRule) Text(v any) string {
+	if !r.AgainstPast || missing(toFloat(v)) {
+		return unit(r.Signal, v)
+	}
+	return number(v) + " × its past"
 }
 
 func (h *Handler) alerts(v *view) any {
@@ -296,11 +306,11 @@ func (h *Handler) alerts(v *view) any {
 	return a
 }
 
-// Firing is how many alerts fire, for the tab.
+// Firing is how many alerts fire that are more than a piece of information, for the tab.
 func (v *view) Firing() int {
 	n := 0
 	for _, a := range v.Now.Alerts {
-		if a.State == "firing" {
+		if a.State == "firing" && a.Severity != "info" {
 			n++
 		}
 	}

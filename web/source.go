@@ -108,7 +108,9 @@ type CacheRoute struct {
 // TopKey is a key that saved calls.
 type TopKey struct {
 	Key, Upstream, Route string
-	Saved                uint64
+	// Masked: a part of the key looks like a secret and is not shown.
+	Masked bool
+	Saved  uint64
 	// Error is by how much Saved may be too high.
 	Error uint64
 	Money *float64

@@ -23,6 +23,7 @@ var glyphs = map[string]string{
 	"pin":     `<path d="M5.500 1.500h5l-.7 5 2.700 2.500v1.500H9V15H7v-4.500H3.500V9l2.700-2.500z"/>`,
 	"lock":    `<path d="M4 7V5a4 4 0 018 0v2h1v7.500H3V7zm2 0h4V5a2 2 0 00-4 0z"/>`,
 	"freeze":  `<path d="M8 1v14M2 4.500l12 7M14 4.500l-12 7" class="line"/>`,
+	"info":    `<circle cx="8" cy="8" r="6.5"/><path d="M8 7v4.500M8 4v1.200" class="cut"/>`,
 	"loading": `<path d="M8 2a6 6 0 106 6" class="line"/>`,
 }
 
