@@ -16,6 +16,8 @@ func init() {
 		}
 		return all
 	}
+	// near are fewer, for worlds of hours.
+	near := func(rate float64) []float64 { return []float64{.98 * rate, rate} }
 	thirty := always(30.0)
 	thousand := always(1000.0)
 	hour := time.Hour
@@ -27,8 +29,8 @@ func init() {
 	}
 	ranked := func(id, title string, q *quota, warmup time.Duration) *workload {
 		return &workload{
-			id: id, title: title, timeout: sec, warmup: warmup, length: warmup + 2*day, world: fast(q), ranked: true,
-			callers: always(3), arrivals: always(.02), workers: []int{16}, rates: around(5000. / 86400), trip: day, optimum: always(5000. / 86400),
+			id: id, title: title, alone: true, timeout: sec, warmup: warmup, length: warmup + 2*day, world: fast(q), ranked: true,
+			callers: always(3), arrivals: always(.02), workers: []int{16}, rates: near(5000. / 86400), trip: day, optimum: always(5000. / 86400),
 		}
 	}
 	register(
@@ -45,29 +47,29 @@ func init() {
 			callers: always(300), workers: []int{64}, rates: around(500), trip: ms(50), optimum: always(500.0),
 		},
 		&workload{
-			id: "c5", title: "30/min fixed window, 429 only, 100 callers", timeout: sec, warmup: 10 * time.Minute, length: 70 * time.Minute,
+			id: "c5", alone: true, title: "30/min fixed window, 429 only, 100 callers", timeout: sec, warmup: 10 * time.Minute, length: 70 * time.Minute,
 			world:   fast(&quota{limit: thirty, period: time.Minute, fixed: true}),
-			callers: always(100), workers: []int{16}, rates: around(.5), trip: 60 * sec, optimum: always(.5), short: .95,
+			callers: always(100), workers: []int{16}, rates: near(.5), trip: 60 * sec, optimum: always(.5),
 		},
 		&workload{
-			id: "c6", title: "30/min rolling window, 429 only, 100 callers", timeout: sec, warmup: 10 * time.Minute, length: 70 * time.Minute,
+			id: "c6", alone: true, title: "30/min rolling window, 429 only, 100 callers", timeout: sec, warmup: 10 * time.Minute, length: 70 * time.Minute,
 			world:   fast(&quota{limit: thirty, period: time.Minute, rolling: true}),
-			callers: always(100), workers: []int{16}, rates: around(.5), trip: 60 * sec, optimum: always(.5),
+			callers: always(100), workers: []int{16}, rates: near(.5), trip: 60 * sec, optimum: always(.5),
 		},
 		&workload{
-			id: "c7", title: "1,000/h fixed window, 429 only, 100 callers", timeout: sec, warmup: 2 * hour, length: 14 * hour,
+			id: "c7", alone: true, title: "1,000/h fixed window, 429 only, 100 callers", timeout: sec, warmup: 2 * hour, length: 14 * hour,
 			world:   fast(&quota{limit: thousand, period: hour, fixed: true}),
-			callers: always(100), workers: []int{16}, rates: around(1000. / 3600), trip: hour, optimum: always(1000. / 3600),
+			callers: always(100), workers: []int{16}, rates: near(1000. / 3600), trip: hour, optimum: always(1000. / 3600),
 		},
 		&workload{
-			id: "c8", title: "one call in 4 s, strict bucket, 429 only, 20 callers", timeout: sec, warmup: 5 * time.Minute, length: 65 * time.Minute,
+			id: "c8", alone: true, title: "one call in 4 s, strict bucket, 429 only, 20 callers", timeout: sec, warmup: 5 * time.Minute, length: 65 * time.Minute,
 			world:   fast(&quota{limit: always(.25), burst: 1}),
-			callers: always(20), workers: []int{16}, rates: around(.25), trip: 4 * sec, optimum: always(.25),
+			callers: always(20), workers: []int{16}, rates: near(.25), trip: 4 * sec, optimum: always(.25),
 		},
 		&workload{
-			id: "c9", title: "10/s and 300/min, 429 only, 100 callers", timeout: sec, warmup: 10 * time.Minute, length: 40 * time.Minute,
+			id: "c9", alone: true, title: "10/s and 300/min, 429 only, 100 callers", timeout: sec, warmup: 10 * time.Minute, length: 40 * time.Minute,
 			world:   fast(&quota{limit: always(10.0), burst: 10, also: &quota{limit: always(300.0), period: time.Minute, fixed: true}}),
-			callers: always(100), workers: []int{16}, rates: around(5), trip: 60 * sec, optimum: always(5.0),
+			callers: always(100), workers: []int{16}, rates: near(5), trip: 60 * sec, optimum: always(5.0),
 		},
 		&workload{
 			id: "d2", title: "quota 100/s, others take 40/s of it for a while, 429 only", timeout: sec, warmup: 20 * sec, length: 240 * sec,
@@ -75,14 +77,14 @@ func init() {
 			callers: always(100), workers: []int{64}, rates: around(100), trip: sec, shifts: []time.Duration{60 * sec, 150 * sec}, moves: true, optimum: left,
 		},
 		&workload{
-			id: "q1", title: "100/min fixed window, told by headers, 100 callers", timeout: sec, warmup: 2 * time.Minute, length: 32 * time.Minute,
+			id: "q1", alone: true, title: "100/min fixed window, told by headers, 100 callers", timeout: sec, warmup: 2 * time.Minute, length: 32 * time.Minute,
 			world:   fast(&quota{limit: always(100.0), period: time.Minute, fixed: true, tells: true}),
-			callers: always(100), workers: []int{16}, rates: around(100. / 60), trip: 60 * sec, optimum: always(100. / 60),
+			callers: always(100), workers: []int{16}, rates: near(100. / 60), trip: 60 * sec, optimum: always(100. / 60),
 		},
 		&workload{
-			id: "q2", title: "100/min rolling window, its reset a sliding guess, told by headers", timeout: sec, warmup: 2 * time.Minute, length: 32 * time.Minute,
+			id: "q2", alone: true, title: "100/min rolling window, its reset a sliding guess, told by headers", timeout: sec, warmup: 2 * time.Minute, length: 32 * time.Minute,
 			world:   fast(&quota{limit: always(100.0), period: time.Minute, rolling: true, tells: true}),
-			callers: always(100), workers: []int{16}, rates: around(100. / 60), trip: 60 * sec, optimum: always(100. / 60),
+			callers: always(100), workers: []int{16}, rates: near(100. / 60), trip: 60 * sec, optimum: always(100. / 60),
 		},
 	)
 }

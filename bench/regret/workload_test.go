@@ -28,6 +28,8 @@ type workload struct {
 	trip   time.Duration
 	// ranked: the callers' requests are the least urgent, the arrivals' the most.
 	ranked bool
+	// alone: no peers are played, which would be refused millions of times in hours of virtual time.
+	alone bool
 	// moves: the best setting is not the same all the time.
 	moves bool
 	// workers and rates are the grid of fixed settings.
@@ -93,7 +95,7 @@ func (sc *workload) Measure(t *testing.T) outcome {
 	o := outcome{Best: fmt.Sprintf("%.1f/s (%s)", fixed[0].goodput(), fixed[0].policy.name), Peers: make(map[string]figure), Note: sc.note}
 	var us []*result
 	o.Penstock, us = sc.figure(t, fixed, ours)
-	if !*quick {
+	if !*quick && !sc.alone {
 		for _, limiter := range peers.All() {
 			f, _ := sc.figure(t, fixed, func() policy {
 				l := limiter()
