@@ -10,7 +10,7 @@ import (
 
 const (
 	// fullRatio: a call tells something about the limit if it found this share of it in flight.
-	fullRatio = 0.9
+	fullRatio = 0.95
 	// epochTrips is how many round trips of the slow calls an epoch lasts at least.
 	epochTrips = 1.75
 	// tailShare: the slow calls' round trip is that which all but this share of the time spent in calls
@@ -24,6 +24,14 @@ const (
 	epochMost = 4096
 	// staleTrips ends an epoch that finds no calls at its limit.
 	staleTrips = 12
+	// epochLeast is the least that an epoch lasts; it bounds what the search costs where calls are quick.
+	epochLeast = 20 * time.Millisecond
+	// capTrips: what a call takes beyond so many round trips of the slow calls counts with its mean of
+	// many epochs. Such calls are too rare for one epoch to tell how rare.
+	capTrips = 1.25
+	// capCalls is how many calls that mean is taken over, capFollow how fast the cap follows.
+	capCalls  = 4000
+	capFollow = 0.1
 )
 
 // RouteTimes are the durations of one route's good calls in an epoch, in seconds.
@@ -152,39 +160,25 @@ type gauge struct {
 
 	recent durations     // of all good calls, whatever the limit
 	trip   time.Duration // of the slow calls, at the last look
+	ended  time.Time     // when the last epoch ended, or the limit came into force
+	cap    time.Duration
+	excess map[string]beyond // by route
+	hung   hung
+	again  bool // an epoch under this limit has ended
 }
+
+// beyond is what the calls of a route take beyond the cap.
+type beyond struct{ calls, mean float64 }
 
 // durations are the last ones.
 type durations struct {
 	ring [recentMost]time.Duration
-	ends [recentMost]time.Time
 	n    int
 }
 
-func (d *durations) add(x time.Duration, end time.Time) {
+func (d *durations) add(x time.Duration) {
 	d.ring[d.n%recentMost] = x
-	d.ends[d.n%recentMost] = end
 	d.n++
-}
-
-// every is the mean time between the ends of calls in the last span; 0 if there were too few, or a
-// pause among them.
-func (d *durations) every(span time.Duration, now time.Time) time.Duration {
-	n, last := 0, now
-	for n < min(d.n, recentMost) {
-		end := d.ends[(d.n-1-n)%recentMost]
-		if now.Sub(end) > span {
-			break
-		}
-		if last.Sub(end) > span/2 {
-			return 0
-		}
-		n, last = n+1, end
-	}
-	if n < epochSamples {
-		return 0
-	}
-	return now.Sub(last) / time.Duration(n)
 }
 
 // slow is the duration that calls with all but tailShare of the time spent keep within: a few calls that
@@ -205,12 +199,14 @@ func slow(ds []time.Duration) time.Duration {
 
 // reset begins a new epoch under limit.
 func (g *gauge) reset(limit float64, now time.Time) {
-	g.limit, g.since, g.from, g.next, g.samples = limit, now, time.Time{}, time.Time{}, g.samples[:0]
+	g.hung.begin(now.Add(g.trip))
+	g.again = false
+	g.limit, g.since, g.ended, g.from, g.next, g.samples = limit, now, now, time.Time{}, time.Time{}, g.samples[:0]
 }
 
 // restart begins a new epoch under the same limit, with the calls that the last one left out. Were they
 // dropped, the quick ones among them would be missing from the next.
-func (g *gauge) restart(cut time.Time) {
+func (g *gauge) restart(cut, now time.Time) {
 	kept := g.samples[:0]
 	from := time.Time{}
 	for _, c := range g.samples {
@@ -221,14 +217,12 @@ func (g *gauge) restart(cut time.Time) {
 			}
 		}
 	}
-	g.since, g.from, g.next, g.samples = cut.Add(1), from, time.Time{}, kept
+	g.again = true
+	g.since, g.ended, g.from, g.next, g.samples = cut.Add(1), now, from, now.Add(epochLeast), kept
 }
 
 // cut is the last start that an epoch ending now may count: of later ones only the quick have ended.
 func (g *gauge) cut(now time.Time) time.Time { return now.Add(-g.trip) }
-
-// more lets the epoch go on.
-func (g *gauge) more(now time.Time) { g.next = now.Add(g.trip / 2) }
 
 // add takes a finished call and reports the epoch that it completes, if any.
 //
@@ -237,8 +231,12 @@ func (g *gauge) more(now time.Time) { g.next = now.Add(g.trip / 2) }
 // and leaves out the calls that started so late that only quick ones of their kind have ended.
 func (g *gauge) add(c observe.Call, now time.Time) (Epoch, bool) {
 	if good(c.Outcome) {
-		g.recent.add(c.Duration, now)
+		g.recent.add(c.Duration)
 	}
+	if float64(c.InFlight) < math.Floor(fullRatio*g.limit) {
+		g.hung.begin(now.Add(g.trip)) // the demand paused, and so did the ends of calls
+	}
+	g.hung.end(c.Duration, now)
 	if c.Start.Before(g.since) || c.Outcome == observe.OutcomeCanceled || c.Outcome == observe.OutcomeDown {
 		return Epoch{}, false
 	}
@@ -261,33 +259,17 @@ func (g *gauge) end(now time.Time) (Epoch, bool) {
 	}
 	g.trip = g.roundTrip()
 	if length := time.Duration(epochTrips * float64(g.trip)); now.Sub(g.from) < length {
-		g.next = g.from.Add(length)
+		// Not the whole time at once: a few calls that took long may make way for quicker ones.
+		g.next = now.Add(max(g.from.Add(length).Sub(now)/3, epochLeast))
 		return Epoch{}, false
 	}
 	e := g.epoch(g.cut(now))
-	e.Span = now.Sub(g.since)
-	g.correct(&e, now)
-	if e.Calls < epochSamples {
+	e.Span = now.Sub(g.ended)
+	if e.Calls < epochSamples || !g.hung.correct(&e, g.trip, now, !g.again) {
 		g.next = now.Add(g.trip / 4)
 		return Epoch{}, false
 	}
 	return e, true
-}
-
-// hangRatio: by Little's law calls take this many times as long as those that ended say.
-const hangRatio = 1.25
-
-// correct sees to it that calls that hang inside the upstream count, too: where the newest are served
-// first, or in no order, the ones that end are the quick ones. By Little's law the mean duration is the
-// number in flight times the time between two ends.
-func (g *gauge) correct(e *Epoch, now time.Time) {
-	little := e.InFlight * g.recent.every(g.trip, now).Seconds()
-	if m := e.mean(); m > 0 && little > hangRatio*m {
-		by := little / m
-		for name, r := range e.Routes {
-			e.Routes[name] = RouteTimes{r.N, r.Sum * by, r.SumSq * by * by}
-		}
-	}
 }
 
 // roundTrip is that of the slow calls, lately or in this epoch, whichever is longer: after a change of
@@ -305,10 +287,12 @@ func (g *gauge) roundTrip() time.Duration {
 // epoch sums up the calls that started until cut. Overload counts whenever it came.
 func (g *gauge) epoch(cut time.Time) Epoch {
 	e := Epoch{Limit: g.limit, Routes: make(map[string]RouteTimes)}
+	g.setCap()
+	over := make(map[string]float64)
 	inFlight := 0
 	for _, c := range g.samples {
-		over := c.Outcome == observe.OutcomeOverload || c.Outcome == observe.OutcomeTimeout
-		if c.Start.After(cut) && !over {
+		overload := c.Outcome == observe.OutcomeOverload || c.Outcome == observe.OutcomeTimeout
+		if c.Start.After(cut) && !overload {
 			continue
 		}
 		e.Calls++
@@ -316,17 +300,45 @@ func (g *gauge) epoch(cut time.Time) Epoch {
 		switch {
 		case good(c.Outcome):
 			e.OK++
-			x := c.Duration.Seconds()
+			x := min(c.Duration, g.cap).Seconds()
+			over[c.Route] += (c.Duration - min(c.Duration, g.cap)).Seconds()
 			r := e.Routes[c.Route]
 			e.Routes[c.Route] = RouteTimes{r.N + 1, r.Sum + x, r.SumSq + x*x}
-		case over:
+		case overload:
 			e.Overload++
 		case c.Outcome == observe.OutcomeRefused:
 			e.Refused++
 		}
 	}
 	e.InFlight = float64(inFlight) / float64(max(e.Calls, 1))
+	g.addExcess(&e, over)
 	return e
+}
+
+func (g *gauge) setCap() {
+	to := time.Duration(capTrips * float64(g.trip))
+	if g.cap == 0 || to > 2*g.cap {
+		g.cap = to
+		clear(g.excess)
+	}
+	g.cap += time.Duration(capFollow * float64(to-g.cap))
+}
+
+// addExcess gives each call its share of what calls of its route take beyond the cap.
+func (g *gauge) addExcess(e *Epoch, over map[string]float64) {
+	if g.excess == nil {
+		g.excess = make(map[string]beyond)
+	}
+	for name, r := range e.Routes {
+		x := g.excess[name]
+		x.calls = min(x.calls, capCalls) + float64(r.N)
+		mean := x.mean + float64(r.N)/x.calls*(over[name]/float64(r.N)-x.mean)
+		x.mean = mean
+		g.excess[name] = x
+		if mean > 0 {
+			e.Routes[name] = RouteTimes{r.N, r.Sum + float64(r.N)*mean, r.SumSq + 2*mean*r.Sum + float64(r.N)*mean*mean}
+		}
+	}
 }
 
 // idle reports whether the epoch has gone on for so long without enough calls that an experiment

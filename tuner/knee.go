@@ -10,51 +10,32 @@ import (
 
 // What Knee goes by. Ratios are 0..1.
 const (
-	// slowStartFactor is how much is added until growth first did not pay; upFactor afterwards, while it pays.
-	slowStartFactor = 2.0
-	upFactor        = 1.5
-	firstUpFactor   = 1.25 // right after a look
-	// probeLeast and probeMost bound the size of the steps that look for a change of the knee. The
-	// noisier the durations the larger the step, so that its effect can be seen.
-	probeLeast = 0.1
-	probeMost  = 0.25
-	// downFactor is the first step down, downFurther the next ones.
-	downFactor  = 0.8
-	downFurther = 0.6
-	// payRatio: growth pays if throughput rises by more than this share of what the limit rose by.
-	payRatio = 0.5
-	// surePay: at this elasticity all of a limit is needed, and more may be; between payRatio and it the
-	// knee was passed.
-	surePay = 0.75
-	// nearRatio: a knee this near to a limit is not told from it.
-	nearRatio = 0.95
-	// clearNoise is the most that the noise of the elasticity may be when it is acted on, unless it is
-	// clearSure times that away from what matters.
-	clearNoise = 0.2
-	clearSure  = 2.5
-	// firstNoise of the mean duration is allowed where a reference is taken, lookNoise where a look is
-	// to be compared with it.
-	firstNoise = 0.08
-	lookNoise  = 0.03
-	// slowerRatio and fasterRatio of the duration at the same limit call for an experiment, if the
-	// difference is also sureNoise standard deviations of the noise.
-	slowerRatio = 1.15
-	fasterRatio = 0.92
-	sureNoise   = 3
-	// queueRatio: durations this many times the unloaded ones mean a queue inside the upstream.
-	queueRatio = 1.15
-	// firstProbe and lastProbe are how many epochs pass between two looks upward: as many as keep the
-	// mean loss of throughput by looking under lookCost.
-	firstProbe = 4
-	lastProbe  = 20
-	lookCost   = 0.012
-	// downEvery: one look in so many is downward; it finds a queue that Base does not know of.
-	downEvery = 6
-	lookDown  = 0.9
+	// thrift is how much more throughput one more permit must bring to be worth it, as a share of what
+	// it would bring if calls took as long as ever.
+	thrift = 0.08
+	// moveGain is the least gain that is worth a move of the resting limit.
+	moveGain = 0.004
+	// surprise: an epoch this many standard deviations from what was foretold, and by this share, says
+	// that the upstream changed.
+	surpriseNoise = 3.5
+	surpriseRatio = 1.08
+	// sumSlack is what is taken off each deviation before they are summed up, sumMost the sum that calls for a look.
+	sumSlack = 0.4
+	sumMost  = 5.0
+	// sureOdds of one explanation of a surprise end the test.
+	sureOdds = 0.98
+	// otherMix: a change of the mix of routes that moves the time of a call by so much (of the logarithm) is
+	// another world.
+	otherMix = 0.25
+	// transient is one standard deviation of how far the first epoch under a new limit is off, as a share of the
+	// step (of logarithms).
+	transient = 0.25
+	// testMost is how many epochs a test lasts at most.
+	testMost = 6
 	// kneeCut is the most that one cut for overload takes away.
 	kneeCut = 0.5
-	// mostCalls: what is still noise after that many calls is taken as it is.
-	mostCalls = 2000
+	// mostGood is how many knees are remembered.
+	mostGood = 6
 )
 
 // KneePhase is what the search is at.
@@ -62,72 +43,94 @@ type KneePhase string
 
 // The phases of the search.
 const (
-	KneeStart   KneePhase = ""        // nothing is known yet
-	KneeUp      KneePhase = "up"      // under a limit above Ref's, to see whether it pays
-	KneeDown    KneePhase = "down"    // under a limit below Ref's, to see whether it costs
-	KneeConfirm KneePhase = "confirm" // under Ref's limit, to see whether a change lasts and has come to rest
-	KneeSettle  KneePhase = "settle"  // under a new limit, whose reference is to be taken
-	KneeSettled KneePhase = "settled" // Ref was measured under this limit
+	KneeSettle KneePhase = ""       // on the way to where the belief says, or just there
+	KneeRest   KneePhase = "rest"   // at the limit that is thought best
+	KneeLook   KneePhase = "look"   // off it for a while, to learn
+	KneeTest   KneePhase = "test"   // off it after a surprise, to learn which explanation is right
+	KneeUnused KneePhase = "unused" // the demand does not use the limit up
 )
 
-// KneeState is what [Knee] remembers. Its zero value is a fresh start. Epochs in it are never changed
-// in place.
+// KneeState is what [Knee] remembers. Its zero value is a fresh start. It is Knee's own: whoever wants to
+// keep one while Knee goes on has to Clone it.
 type KneeState struct {
 	Phase KneePhase
-	// Ref is the epoch that the next one is compared with.
-	Ref Epoch
-	// Base is the last epoch at which more permits paid: its calls hardly waited inside the upstream.
-	Base *Epoch
-	// Found: growth has once not paid. Before that the limit doubles.
-	Found bool
-	// Quiet is the time since the last look, Look what that took; Wait is how many times as long as a
-	// look takes there is between two looks, 0: firstProbe.
-	Quiet, Look time.Duration
-	Wait        int
-	// Looks counts them.
-	Looks int
-	// Cause is why the search under way goes down.
+	// Rest is the limit to return to.
+	Rest float64
+	// Rested joins the epochs at Rest since the last surprise.
+	Rested Epoch
+	// Good are the last knees that were found, the newest last.
+	Good []float64
+	// Curve is what was measured, by the number in flight.
+	Curve Curve
+	// Cause says why a test is under way.
 	Cause string
-	// Steps counts the steps of the search under way.
-	Steps int
+	// Surprised: the epoch was one that nothing foretold. Shifted: the upstream itself became slower or
+	// faster while the search was under way.
+	Surprised, Shifted bool
+
+	blend  blend
+	belief *belief
+	// other is the other explanation of a surprise: that calls take longer or shorter whatever the limit; odds is
+	// its probability, before the belief before the surprise. nil: there is none.
+	other, before *belief
+	odds          float64
+	quickest      float64 // the least ln of the time of a call alone since the last change; 0: none known
+	excess        float64 // how much more epochs vary than their calls say, as a factor of the variance
+	tests         int
+	last          float64 // the limit of the last epoch
+	rested        float64 // ln of the time of a call in the last epoch at rest; 0: none
+	slower,
+	faster float64 // sums of small surprises, in standard deviations
+	look    looking
+	ceiling ceiling
+	earlier *earlier // of another process, until the first epoch
+}
+
+// Clone is a copy that Knee does not touch.
+func (s KneeState) Clone() KneeState {
+	for _, b := range []**belief{&s.belief, &s.other, &s.before} {
+		if *b != nil {
+			*b = (*b).clone()
+		}
+	}
+	routes := make(map[string]blended, len(s.blend.Routes))
+	for name, r := range s.blend.Routes {
+		routes[name] = r
+	}
+	s.blend.Routes = routes
+	s.Curve = s.Curve.clone()
+	s.Good = append([]float64(nil), s.Good...)
+	return s
 }
 
 // Step is what Knee makes of an epoch.
 type Step struct {
 	// To is the limit wanted.
 	To float64
-	// More: the epoch is too noisy to say; let it go on.
-	More bool
 	// Rule and Reason say which rule spoke and why.
 	Rule, Reason string
 	// Settled: the search under way, if any, ended at To.
 	Settled bool
 }
 
-// Knee finds the number of permits beyond which an upstream gives no more throughput. It compares the
-// durations of calls under two limits, route by route at the same mix. By Little's law throughput is
-// limit / duration, so the elasticity of throughput to the limit is
+// Knee finds the number of permits beyond which an upstream gives no more throughput.
 //
-//	e = 1 - ln(duration2/duration1) / ln(limit2/limit1)
-//
-// which is 1 below the knee (calls take as long as ever), 0 above it (the new ones only wait), and
-// less than 0 where the upstream collapses. Growing goes on while e > 1/2; it doubles until it first
-// fails. Then the knee lies between the two limits: with k slots, durations above it are s*n/k, so
-// k = limit2 * duration1/duration2.
-//
-// At a settled limit, durations that change have a cause that one limit can't tell: the upstream has
-// fewer slots, or is slower at each call. A step down by a fifth tells: if durations fall with it, no
-// throughput is lost, and the limit goes on to the new knee; if they stay, it is the upstream's own
-// doing, and the limit returns. The look upward, a tenth to a quarter for one epoch, finds capacity
-// that was added.
-func Knee(spec knob.Spec, e Epoch, s KneeState) (Step, KneeState) {
-	k := kneeStep{spec: spec, e: &e, s: s}
+// By Little's law throughput is the number in flight over the time of a call. How that time grows with the number is
+// taken to be one of the shapes of [shape], with the knee anywhere between the bounds; a belief holds the
+// probability of each, and what all epochs saw together moves it. The limit is the one with the most
+// throughput expected, less a little for each permit. What one permit more or less would do is learned by looks:
+// short, small, and as rare as keeps their cost in bounds. An epoch that nothing foretold has two
+// explanations: the knee moved, or each call takes longer by itself. A step to where the first
+// would have the limit tells which.
+func Knee(spec knob.Spec, a Appetite, e Epoch, s KneeState) (Step, KneeState) {
+	k := kneeStep{spec: spec, a: a.withDefaults(), e: &e, s: s}
 	step := k.decide()
 	return step, k.s
 }
 
 type kneeStep struct {
 	spec knob.Spec
+	a    Appetite
 	e    *Epoch
 	s    KneeState
 }
@@ -142,268 +145,322 @@ func (k *kneeStep) decide() Step {
 	case e.Overload >= overloadCalls && over >= overloadRatio:
 		return k.cut(over)
 	}
-	switch k.s.Phase {
-	case KneeUp:
-		return k.up()
-	case KneeDown:
-		return k.down()
-	case KneeConfirm:
-		return k.confirm()
-	case KneeSettled:
-		return k.settled()
+	k.s.ceiling.pass(e.Span)
+	if c := &k.s.ceiling; c.tested > 0 {
+		c.tested = max(c.tested, e.Limit)
 	}
-	return k.settle()
+	surprised, ok := k.learn()
+	k.s.Surprised = surprised
+	switch {
+	case !ok:
+		return k.stay("waiting", "no call of %d succeeded in time to be measured", e.Calls)
+	case surprised || k.s.Phase == KneeTest:
+		return k.test(surprised)
+	case k.s.Phase == KneeLook:
+		return k.looked()
+	}
+	return k.rest()
 }
 
 func (k *kneeStep) stay(rule, format string, args ...any) Step {
 	return Step{To: k.e.Limit, Rule: rule, Reason: fmt.Sprintf(format, args...)}
 }
 
-// move goes to a limit in a phase; where the bounds leave no way, it stays and settles.
+// move goes to a limit in a phase; where the bounds leave no way, it rests.
 func (k *kneeStep) move(phase KneePhase, to float64, rule, format string, args ...any) Step {
 	to = k.bound(to)
 	if to == k.e.Limit {
-		phase = KneeSettled
-		k.s.Ref = *k.e
-		k.s.Quiet = 0
-	} else {
-		k.s.Steps++
+		return k.settled(rule, format, args...)
 	}
 	k.s.Phase = phase
-	return Step{To: to, Rule: rule, Reason: fmt.Sprintf(format, args...), Settled: phase == KneeSettled}
+	return Step{To: to, Rule: rule, Reason: fmt.Sprintf(format, args...)}
 }
 
+// bound keeps a value inside the knob's bounds and steps, the appetite's step and the ceiling.
 func (k *kneeStep) bound(to float64) float64 {
 	if m := k.spec.MaxStep; m > 0 {
 		to = min(max(to, k.e.Limit-m), k.e.Limit+m)
 	}
+	if r := k.a.StepRatio; r > 0 {
+		to = min(max(to, math.Floor(k.e.Limit*(1-r))), max(k.e.Limit*(1+r), k.e.Limit+1))
+	}
+	if c := k.s.ceiling.limit; c > 0 {
+		to = min(to, c)
+	}
+	if c := k.s.ceiling.tested; c > 0 {
+		to = min(to, max(c*(1+lookLeast), c+1))
+	}
 	return math.Round(min(max(to, k.spec.Min), k.spec.Max))
 }
 
-// settle takes the reference of a new limit, and goes on upward if nothing is known to stop it.
-func (k *kneeStep) settle() Step {
-	if k.e.noise() > firstNoise && k.e.Calls < mostCalls {
-		return Step{To: k.e.Limit, More: true}
+// learn takes the epoch in, and reports whether it was a surprise. ok is false if there was nothing to learn.
+func (k *kneeStep) learn() (surprised, ok bool) {
+	s, n := &k.s, max(k.e.InFlight, 1)
+	y, v, shift, ok := s.blend.measure(k.e)
+	if !ok {
+		return false, false
 	}
-	k.s.Ref, k.s.Phase, k.s.Quiet = *k.e, KneeSettled, 0
-	if !k.s.Found {
-		return k.move(KneeUp, k.growth(slowStartFactor), "slow-start",
-			"all %.0f workers are busy and %.1f/s pass: twice as many may do more", k.e.Limit, k.e.goodput())
+	if s.belief == nil {
+		s.belief = newBelief(k.spec.Min, k.spec.Max, k.e.Limit)
+		s.Rest, s.excess = k.e.Limit, 1
+		if s.earlier != nil {
+			s.earlier.blendInto(s.belief)
+			s.earlier = nil
+		}
 	}
-	if k.queued() {
-		return k.shrink("queueing")
+	s.Curve.add(k.e, y, v)
+	v *= s.excess
+	if s.last > 0 && s.last != k.e.Limit {
+		// The first calls under a new limit still meet what was there before.
+		d := transient * math.Log(k.e.Limit/s.last)
+		v += d * d
 	}
-	return Step{To: k.e.Limit, Settled: true, Rule: "settled",
-		Reason: fmt.Sprintf("%.0f workers give %.1f/s at %.0f ms a call", k.e.Limit, k.e.goodput(), 1e3*k.e.mean())}
+	s.last = k.e.Limit
+	surprised = k.weigh(n, y, v)
+	s.belief.shift(shift)
+	if math.Abs(shift) > otherMix {
+		s.belief.jump(0.5, nil)
+		s.belief.known = false
+		s.other, s.before = nil, nil
+	}
+	if s.other != nil {
+		s.other.shift(shift)
+		s.before.shift(shift)
+	}
+	return surprised, true
 }
 
-func (k *kneeStep) growth(factor float64) float64 { return max(k.e.Limit*factor, k.e.Limit+1) }
-
-// elasticity compares the epoch with Ref; clear is false if noise hides the answer.
-func (k *kneeStep) elasticity() (el, ratio float64, clear bool) {
-	ratio, noise, ok := k.e.against(&k.s.Ref)
-	span := math.Log(k.e.InFlight / k.s.Ref.InFlight)
-	if !ok || span == 0 {
-		return 1, 1, false
+// weigh lets the belief see the epoch, and opens and closes the question what a surprise means.
+func (k *kneeStep) weigh(n, y, v float64) (surprised bool) {
+	s := &k.s
+	trips := float64(k.e.Calls) / n
+	s.belief.pass(trips, s.Good)
+	if s.other != nil {
+		s.other.pass(trips, s.Good)
+		s.before.pass(trips, nil)
 	}
-	el = 1 - math.Log(ratio)/span
-	noise /= math.Abs(span)
-	clear = noise <= clearNoise || math.Abs(el-payRatio) >= clearSure*noise || k.e.Calls >= mostCalls
-	return el, ratio, clear
+	if s.belief.known {
+		z, off := k.foretold(n, y, v)
+		if math.Abs(z) > surpriseNoise && math.Abs(off) > math.Log(surpriseRatio) {
+			k.open(n, y, v, off)
+			return true
+		}
+		k.creep(y, v, z)
+	}
+	here := s.belief.see(n, y, v)
+	if s.other == nil {
+		return false
+	}
+	there := s.other.see(n, y, v)
+	s.odds = s.odds * there / max(s.odds*there+(1-s.odds)*here, 1e-300)
+	return false
 }
 
-func (k *kneeStep) up() Step {
-	el, ratio, clear := k.elasticity()
-	if !clear {
-		return Step{To: k.e.Limit, More: true}
+// creep learns from epochs at rest how much more they vary than their calls say, and adds up small surprises
+// of one kind, which chance alone does not bring.
+func (k *kneeStep) creep(y, v, z float64) {
+	s := &k.s
+	if s.Phase != KneeRest {
+		s.rested, s.slower, s.faster = 0, 0, 0
+		return
 	}
-	from := k.s.Ref.Limit
-	small := k.e.Limit <= (1+probeMost)*from+1 // what a large step costs says nothing of a look
-	k.s.Look = k.e.Span
-	if el > surePay {
-		base := *k.e
-		k.s.Base, k.s.Ref, k.s.Wait = &base, *k.e, 0
-		factor := upFactor
-		switch {
-		case !k.s.Found:
-			factor = slowStartFactor
-		case k.s.Steps <= 1:
-			factor = firstUpFactor
+	if s.rested != 0 {
+		d := (y - s.rested) * (y - s.rested) / 2
+		s.excess = min(max(s.excess+0.05*(min(d/v, 9)*s.excess-s.excess), 1), 8)
+	}
+	s.rested = y
+	s.slower = max(0, s.slower+z-sumSlack)
+	s.faster = max(0, s.faster-z-sumSlack)
+}
+
+// foretold is how far y is from what was foretold, in standard deviations and as it is.
+func (k *kneeStep) foretold(n, y, v float64) (z, off float64) {
+	s := &k.s
+	mean, variance := s.belief.foretell(n)
+	z, off = (y-mean)/math.Sqrt(variance+v), y-mean
+	if s.other != nil && s.odds > 1-sureOdds {
+		mean, variance = s.other.foretell(n)
+		if z2 := (y - mean) / math.Sqrt(variance+v); math.Abs(z2) < math.Abs(z) || s.odds > sureOdds {
+			z, off = z2, y-mean
 		}
-		return k.move(KneeUp, k.growth(factor), "grow",
-			"going from %.0f to %.0f workers raised throughput to %.1f/s (%.0f %% of the step)", from, k.e.Limit, k.e.goodput(), 100*el)
 	}
-	first := !k.s.Found
-	k.s.Found = true
-	if first {
-		k.s.Looks = downEvery - 1 // the steps were large: make sure that there is no queue
+	return z, off
+}
+
+// open asks whether the knee moved or the time of a call.
+func (k *kneeStep) open(n, y, v, off float64) {
+	s := &k.s
+	if s.before == nil {
+		s.before = s.belief.clone()
 	}
-	knee := min(max(k.e.Limit/ratio, from), k.e.Limit)
-	k.s.Wait = firstProbe
-	if small {
-		_, unsure, _ := k.e.against(&k.s.Ref)
-		k.s.Wait = pause(1 - k.e.goodput()/max(k.s.Ref.goodput(), 1e-9) - unsure)
+	s.belief, s.other = s.before.clone(), s.before.clone()
+	s.belief.jump(0.5, s.Good)
+	// Calls that were on their way when it changed tell only part of it.
+	s.belief.see(n, y, v+off*off/9)
+	s.other.rebase(n, y, v)
+	s.odds = 0.5
+	if s.Phase == KneeLook && off < 0 && k.e.Limit > s.Rest {
+		s.odds = 0.1 // more permits did not cost what they would have: most likely there is room
 	}
-	// After a look, whose effect is near the noise, only a knee beyond its middle counts: else chance
-	// would push the limit up look by look.
-	if k.bound(knee) <= from+max(1, 0.02*from) || small && el <= payRatio {
-		k.s.Phase, k.s.Quiet = KneeSettled, 0
-		step := Step{To: k.bound(from), Rule: "give-back", Settled: true,
-			Reason: fmt.Sprintf("%.0f workers instead of %.0f raised throughput by %.0f %% of the step and made each call take %.0f %% longer",
-				k.e.Limit, from, 100*el, 100*(ratio-1))}
-		if first && k.s.Base == nil {
-			// Growth never paid, so the start may be far above the knee: down from here.
-			k.s.Phase, step.Settled = KneeSettle, false
+	s.tests = 0
+	s.Rested = *k.e
+}
+
+// close takes the likelier explanation for true.
+func (k *kneeStep) close() (moved bool) {
+	s := &k.s
+	moved = s.odds <= 0.5
+	if !moved {
+		s.belief = s.other
+		s.Shifted = true
+	}
+	s.other, s.before, s.quickest = nil, nil, 0
+	return moved
+}
+
+// best is the limit with the most to be expected, at most a step from here.
+func (k *kneeStep) best(of func(n float64) float64) (limit, gain float64) {
+	low, high := k.bound(0), k.bound(math.Inf(1))
+	score := func(n float64) float64 { return math.Log(of(n)) - thrift*math.Log(n) }
+	limit, top := k.e.Limit, math.Inf(-1)
+	for n := low; n <= high; n = math.Max(n+1, math.Round(n*1.015)) {
+		if x := score(n); x > top {
+			limit, top = n, x
 		}
+	}
+	return limit, top - score(k.e.Limit)
+}
+
+// worth gives the throughput expected at n, as a share of the best.
+func (k *kneeStep) worth() func(n float64) float64 {
+	here := k.s.belief.prospect(k.spec.Max)
+	if k.s.other == nil {
+		return here.worth
+	}
+	there, odds := k.s.other.prospect(k.spec.Max), k.s.odds
+	return func(n float64) float64 { return (1-odds)*here.worth(n) + odds*there.worth(n) }
+}
+
+// test steps to where the limit would be if the knee had moved, until it is clear whether it did.
+func (k *kneeStep) test(surprised bool) Step {
+	s := &k.s
+	if s.other == nil {
+		s.Phase = KneeSettle
+		return k.rest()
+	}
+	if surprised && s.Phase != KneeTest && s.Phase != KneeLook {
+		s.Rest = k.e.Limit
+	}
+	cause := "slower"
+	if mean, _ := s.before.foretell(k.e.InFlight); s.odds > 0 && math.Log(k.e.mean()) < mean {
+		cause = "faster"
+	}
+	if surprised {
+		s.Cause = cause
+	}
+	s.tests++
+	if !surprised && (s.odds > sureOdds || s.odds < 1-sureOdds || s.tests > testMost) {
+		return k.tested()
+	}
+	to, _ := k.best(s.belief.prospect(k.spec.Max).worth)
+	to = min(to, math.Round(s.Rest*(1+lookMost))) // upward, a look is enough to tell
+	if math.Abs(math.Log(to/k.e.Limit)) < math.Log(1.05) {
+		if s.Phase == KneeTest && !surprised {
+			return k.tested()
+		}
+		s.Phase = KneeTest
+		return k.stay(s.Cause, "calls take %s under %.0f workers: looking whether that lasts", millis(k.e.mean()), k.e.Limit)
+	}
+	return k.move(KneeTest, to, s.Cause, "calls take %s under %.0f workers, which was not to be expected: trying %.0f to see whether their number is why",
+		millis(k.e.mean()), k.e.Limit, to)
+}
+
+// tested ends a test.
+func (k *kneeStep) tested() Step {
+	s := &k.s
+	s.look.eager = eagerLooks
+	if k.close() {
+		s.Phase = KneeSettle
+		return k.rest()
+	}
+	s.Phase = KneeSettle
+	return k.move(KneeSettle, s.Rest, "not-ours", "calls take %s under %.0f workers as well: the upstream itself changed, and %.0f workers are right as before",
+		millis(k.e.mean()), k.e.Limit, s.Rest)
+}
+
+// rest moves to where the belief says, if that is worth it, and looks from time to time.
+func (k *kneeStep) rest() Step {
+	s := &k.s
+	to, gain := k.best(k.worth())
+	if to != k.e.Limit && gain > moveGain {
+		from := k.e.Limit
+		knee, sure := s.belief.knee()
+		s.Rest = to
+		if math.Abs(math.Log(to/from)) > 0.25 {
+			s.look.eager = eagerLooks
+		}
+		rule, what := "grow", "more"
+		if to < from {
+			rule, what = "shrink", "fewer"
+		}
+		if sure < 0.15 {
+			rule = "knee"
+			return k.move(KneeSettle, to, rule, "%s: the upstream works at about %.0f at once, as far as %.0f looks tell", k.sentence(), math.Exp(knee), float64(s.Curve.Epochs))
+		}
+		return k.move(KneeSettle, to, rule, "%s, and %s are expected to do %.0f %% better", k.sentence(), what, 100*(math.Exp(gain)-1))
+	}
+	if s.Phase == KneeRest || s.Phase == KneeUnused {
+		s.look.quiet += k.e.Span
+		s.Rested.join(k.e)
+	} else {
+		s.Rested = *k.e
+		s.look.quiet = k.e.Span
+		k.remember()
+	}
+	s.Rest, s.Phase = k.e.Limit, KneeRest
+	if step, ok := k.lookAround(); ok {
 		return step
 	}
-	return k.move(KneeSettle, knee, "knee",
-		"%.0f workers instead of %.0f made each call take %.0f %% longer: the upstream works at about %.0f at once", k.e.Limit, from, 100*(ratio-1), knee)
+	return k.settled("settled", "%s, and neither more nor fewer are expected to do better", k.sentence())
 }
 
-// pause is how many epochs to wait after a look that lost this share of the throughput.
-func pause(loss float64) int {
-	return min(max(int(math.Ceil(loss/lookCost))-1, firstProbe), lastProbe)
+func (k *kneeStep) settled(rule, format string, args ...any) Step {
+	k.s.Rest, k.s.Phase = k.e.Limit, KneeRest
+	return Step{To: k.e.Limit, Settled: true, Rule: rule, Reason: fmt.Sprintf(format, args...)}
 }
 
-// queued reports whether calls wait inside the upstream, as far as Base tells; without one, they may.
-func (k *kneeStep) queued() bool {
-	if k.s.Base == nil {
-		return true
-	}
-	ratio, noise, ok := k.e.against(k.s.Base)
-	return ok && ratio > max(queueRatio, 1+sureNoise*noise)
+func (k *kneeStep) sentence() string {
+	return fmt.Sprintf("%.0f workers give %.1f/s at %s a call", k.e.Limit, k.e.goodput(), millis(k.e.mean()))
 }
 
-func (k *kneeStep) shrink(rule string) Step {
-	k.s.Cause = rule
-	factor := downFactor
-	if rule == "look-down" {
-		factor = lookDown
+// remember keeps a knee that is known well.
+func (k *kneeStep) remember() {
+	knee, sure := k.s.belief.knee()
+	if sure > 0.1 {
+		return
 	}
-	return k.move(KneeDown, min(k.e.Limit*factor, k.e.Limit-1), rule,
-		"a call takes %.0f ms under %.0f workers: fewer may do as much", 1e3*k.e.mean(), k.e.Limit)
-}
-
-func (k *kneeStep) down() Step {
-	el, ratio, clear := k.elasticity()
-	if !clear {
-		return Step{To: k.e.Limit, More: true}
-	}
-	from := k.s.Ref.Limit
-	if el > payRatio {
-		// Below the knee: calls take as long as they must.
-		if k.s.Base != nil || k.s.Steps <= 1 {
-			base := *k.e
-			k.s.Base = &base
-		}
-		knee := min(max(from*ratio, k.e.Limit), from)
-		if knee >= min(nearRatio*from, from-1) || el > surePay && k.e.Limit >= downFactor*from-1 {
-			// The reference is right, only slower than before.
-			k.s.Phase, k.s.Quiet, k.s.Look = KneeSettled, 0, k.e.Span
-			if k.s.Cause != "slower" {
-				return Step{To: from, Rule: "needed", Settled: true,
-					Reason: fmt.Sprintf("%.0f workers instead of %.0f lost throughput: they are needed", k.e.Limit, from)}
-			}
-			return Step{To: from, Rule: "not-ours", Settled: true,
-				Reason: fmt.Sprintf("%.0f workers instead of %.0f lost throughput (%.1f/s) and calls took no less time: the upstream itself is slower", k.e.Limit, from, k.e.goodput())}
-		}
-		return k.move(KneeSettle, knee, "knee",
-			"%.0f workers instead of %.0f began to cost throughput: the upstream works at about %.0f at once", k.e.Limit, from, knee)
-	}
-	// Throughput is the same or better: go on, to where Base says if that is sensible.
-	next := k.e.Limit * downFurther
-	if k.s.Base != nil {
-		wait, _, ok := k.e.against(k.s.Base)
-		before, _, _ := k.s.Ref.against(k.s.Base)
-		switch {
-		case !ok || before < queueRatio && el < payRatio/2:
-			k.s.Base = nil // it knew of no queue where there was one
-		case wait < queueRatio:
-			return k.settleAt()
-		case wait < 2:
-			next = k.e.Limit / wait
+	n := math.Exp(knee)
+	good := k.s.Good[:0:0]
+	for _, g := range k.s.Good {
+		if math.Abs(math.Log(g/n)) > 0.1 {
+			good = append(good, g)
 		}
 	}
-	k.s.Ref = *k.e
-	return k.move(KneeDown, min(next, k.e.Limit-1), "shrink",
-		"%.0f workers instead of %.0f do as much (%.1f/s), and each call takes %.0f %% less", k.e.Limit, from, k.e.goodput(), 100*(1-ratio))
+	if len(good) >= mostGood {
+		good = good[1:]
+	}
+	k.s.Good = append(good, n)
 }
 
-func (k *kneeStep) settleAt() Step {
-	k.s.Ref, k.s.Phase, k.s.Quiet, k.s.Wait = *k.e, KneeSettled, 0, firstProbe
-	k.s.Looks = downEvery - 2 // look up, then down: Base may be wrong
-	return Step{To: k.e.Limit, Rule: "settled", Settled: true,
-		Reason: fmt.Sprintf("%.0f workers give %.1f/s, and calls hardly wait inside the upstream", k.e.Limit, k.e.goodput())}
-}
-
-func (k *kneeStep) settled() Step {
-	ratio, noise, ok := k.e.against(&k.s.Ref)
-	k.s.Steps = 0
+func millis(seconds float64) string {
+	d := time.Duration(seconds * float64(time.Second))
 	switch {
-	case !ok:
-		return k.settle()
-	case ratio > max(slowerRatio, 1+sureNoise*noise):
-		k.s.Ref, k.s.Phase, k.s.Cause = *k.e, KneeConfirm, "slower"
-		return k.stay("slower", "calls take %.0f %% longer under the same %.0f workers: looking whether that lasts", 100*(ratio-1), k.e.Limit)
-	case ratio < min(fasterRatio, 1-sureNoise*noise):
-		k.s.Ref, k.s.Phase, k.s.Cause = *k.e, KneeConfirm, "faster"
-		return k.stay("faster", "calls take %.0f %% less time under the same %.0f workers: looking whether that lasts", 100*(1-ratio), k.e.Limit)
+	case d >= 10*time.Second:
+		return d.Round(100 * time.Millisecond).String()
+	case d >= time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d >= 10*time.Millisecond:
+		return d.Round(time.Millisecond).String()
 	}
-	if k.s.Ref.noise() > lookNoise && k.s.Ref.Calls < mostCalls {
-		ref := k.s.Ref
-		ref.join(k.e)
-		k.s.Ref = ref
-	}
-	k.s.Quiet += k.e.Span
-	if k.s.Quiet < time.Duration(max(k.s.Wait, firstProbe))*k.s.Look || k.s.Ref.noise() > lookNoise && k.s.Ref.Calls < mostCalls {
-		return k.stay("settled", "%.0f workers give %.1f/s, and neither more nor fewer is known to do better", k.e.Limit, k.e.goodput())
-	}
-	k.s.Quiet = 0
-	if k.s.Looks++; k.s.Looks%downEvery == 0 && k.e.Limit > k.spec.Min {
-		return k.shrink("look-down")
-	}
-	size := min(max(4*noise, probeLeast), probeMost)
-	return k.move(KneeUp, k.growth(1+size), "look-up", "%.0f workers are busy: looking whether %.0f %% more do more", k.e.Limit, 100*size)
-}
-
-// confirm waits until durations that changed have come to rest, so that a step is not compared with what
-// was still on its way.
-func (k *kneeStep) confirm() Step {
-	ratio, noise, ok := k.e.against(&k.s.Ref)
-	moving := ok && math.Abs(math.Log(ratio)) > max(math.Log(slowerRatio), sureNoise*noise)
-	k.s.Ref = *k.e
-	switch {
-	case moving:
-		return k.stay(k.s.Cause, "the time of a call still changes under the same %.0f workers", k.e.Limit)
-	case k.s.Cause == "faster":
-		if k.s.Base != nil {
-			if r, _, ok := k.e.against(k.s.Base); ok && r < 1 {
-				base := *k.e
-				k.s.Base = &base
-			}
-		}
-		return k.move(KneeUp, k.growth(1+probeMost), "faster",
-			"calls take less time (%.0f ms) under the same %.0f workers: there may be room for more", 1e3*k.e.mean(), k.e.Limit)
-	case k.queued():
-		return k.shrink("slower")
-	}
-	k.s.Phase = KneeSettled
-	return Step{To: k.e.Limit, Settled: true, Rule: "settled",
-		Reason: fmt.Sprintf("calls take %.0f ms again, as before", 1e3*k.e.mean())}
-}
-
-// cut gives way to overload, once for each cohort: the epoch holds only calls that started under
-// the limit in force.
-func (k *kneeStep) cut(over float64) Step {
-	to := k.e.Limit * (1 - min(over, kneeCut))
-	k.s.Wait = pause(over)
-	if back := k.bound(k.s.Ref.Limit); k.s.Phase == KneeUp && back < k.e.Limit {
-		k.s.Phase, k.s.Quiet, k.s.Look, k.s.Found = KneeSettled, 0, k.e.Span, true
-		return Step{To: back, Rule: ruleOverload, Settled: true,
-			Reason: fmt.Sprintf("%.0f %% of %d calls ended in overload or a timeout under %.0f workers", 100*over, k.e.Calls, k.e.Limit)}
-	}
-	k.s.Found = true
-	return k.move(KneeSettle, min(to, k.e.Limit-1), ruleOverload,
-		"%.0f %% of %d calls ended in overload or a timeout under %.0f workers", 100*over, k.e.Calls, k.e.Limit)
+	return d.Round(10 * time.Microsecond).String()
 }

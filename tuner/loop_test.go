@@ -28,7 +28,8 @@ type rig struct {
 	slots    int
 	service  time.Duration
 	outcome  observe.Outcome
-	random   *rand.Rand // if set, service times are exponential
+	random   *rand.Rand // if set, service times are exponential, or within the spread around the mean if that is set
+	spread   float64
 	stopped  bool
 	onCall   observe.CallFunc // nil: none
 	inOrder  bool             // the upstream serves first come first served, else in any order
@@ -92,7 +93,11 @@ func (r *rig) callOnce() bool {
 	}
 	service := r.service
 	if r.random != nil {
-		service = time.Duration(r.random.ExpFloat64() * float64(service))
+		by := r.random.ExpFloat64()
+		if r.spread > 0 {
+			by = 1 + r.spread*(2*r.random.Float64()-1)
+		}
+		service = time.Duration(by * float64(service))
 	}
 	r.mu.Unlock()
 	time.Sleep(service)

@@ -1,7 +1,9 @@
 package tuner
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
 	"sync"
 	"time"
 
@@ -9,21 +11,30 @@ import (
 	"penstock/observe"
 )
 
-// search is what looks after the knobs of one upstream at the pace of its calls: Knee its
-// workers. The loop's ticks only write down what it came to.
-type search struct {
-	o      *Options
-	target Target
+// knobInt writes a number of workers.
+var knobInt = knob.Spec{Kind: knob.KindInt}
 
+// search has [Knee] look after the workers of one upstream at the pace of its calls. The loop's ticks only
+// write down what it came to. In shadow mode Knee is asked all the same, and what it wants is written
+// down and not done.
+type search struct {
 	mu      sync.Mutex // guards what follows; taken after the Loop's mu
 	gauge   gauge
 	knee    KneeState
 	found   finding   // the search under way
 	summary finding   // what searches came to since the last record
 	taken   []finding // those taken back since
+	wanted  finding   // in shadow mode: the last that was not done
+	told    bool      // wanted is in the ledger
 	rule    string    // of the last step
 	reason  string
+	limits  limits // the knob's bounds, for the model
 }
+
+type limits struct{ least, most float64 }
+
+// NewSearch returns the controller of an upstream's workers that acts at the pace of the calls.
+func NewSearch() Fast { return &search{} }
 
 // finding is where a search began and what it came to.
 type finding struct {
@@ -34,80 +45,124 @@ type finding struct {
 	rule, reason  string
 	verdict       Verdict
 	measured      string
+	confidence    float64
 	rolledBack    bool
 }
 
-// onCall takes a finished call while the tuner is active.
-func (s *search) onCall(c observe.Call, now time.Time) {
+// OnCall takes a finished call.
+func (s *search) OnCall(c observe.Call, now time.Time, h Hand) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k, ok := s.o.Knobs.Lookup(s.target.Workers)
+	k, ok := h.Knob()
 	if !ok {
 		return
 	}
 	v := k.Value()
 	if v != s.gauge.limit {
-		s.restart(v, now)
+		s.restart(v, now, h)
 	}
 	e, ready := s.gauge.add(c, now)
 	switch {
 	case ready:
-		s.step(k, e, now)
-	case (s.knee.Phase == KneeUp || s.knee.Phase == KneeDown) && s.gauge.idle(now):
-		s.giveUp(k, now)
+		s.step(k, e, now, h)
+	case (s.knee.Phase == KneeLook || s.knee.Phase == KneeTest) && s.gauge.idle(now):
+		s.giveUp(now, h)
 	}
 }
 
-// restart begins anew after somebody else moved the knob.
-func (s *search) restart(v float64, now time.Time) {
-	s.knee = KneeState{Base: s.knee.Base, Found: s.knee.Found, Phase: KneeSettle}
+// restart begins anew under a limit that the search did not choose. What is known of the upstream stays.
+func (s *search) restart(v float64, now time.Time, h Hand) {
+	s.knee.Phase, s.knee.Rest = KneeSettle, v
 	s.found, s.summary, s.taken = finding{}, finding{}, nil
 	s.gauge.reset(v, now)
+	h.Release()
 }
 
 // giveUp ends an experiment that the demand does not reach.
-func (s *search) giveUp(k *knob.Knob, now time.Time) {
-	s.knee.Phase, s.knee.Quiet = KneeSettled, 0
+func (s *search) giveUp(now time.Time, h Hand) {
+	to := s.knee.Rest
+	s.knee.Phase = KneeUnused
 	s.rule, s.reason = "app-limited", "the demand does not use up the workers, so their number is not what limits"
-	s.turn(k, s.knee.Ref.Limit, now)
+	s.turn(to, now, h)
 	s.found = finding{}
+	h.Release()
 }
 
-func (s *search) step(k *knob.Knob, e Epoch, now time.Time) {
+func (s *search) step(k *knob.Knob, e Epoch, now time.Time, h Hand) {
 	st := k.State()
+	s.limits = limits{st.Spec.Min, st.Spec.Max}
 	if st.Pin != nil {
-		s.restart(st.Value, now)
+		s.restart(st.Value, now, h)
 		return
 	}
-	step, next := Knee(st.Spec, e, s.knee)
-	if step.More {
-		s.gauge.more(now)
-		return
-	}
-	if !s.found.began && step.To != e.Limit {
-		s.found = finding{began: true, from: e.Limit, before: e}
-	}
+	rested := s.knee.Rested
+	step, next := Knee(st.Spec, h.Appetite, e, s.knee)
 	s.knee, s.rule, s.reason = next, step.Rule, step.Reason
-	if s.found.began && step.Rule != "settled" {
-		s.found.rule, s.found.reason = step.Rule, step.Reason
+
+	switch {
+	case s.found.began && s.knee.Shifted:
+		s.found.before = Epoch{} // of another time
+	case s.found.began && s.knee.Surprised:
+		s.found.before = e
+	}
+	if h.Mode != ModeActive {
+		s.shadow(step, e, now)
+		return
 	}
 	if step.To == e.Limit {
-		s.gauge.restart(s.gauge.cut(now))
-	} else {
-		s.found.steps++
-		if !s.turn(k, step.To, now) {
-			return
+		s.gauge.restart(s.gauge.cut(now), now)
+	} else if !s.move(step, rested, e, now, h) {
+		return
+	}
+	if step.Settled {
+		if s.found.began && step.To == e.Limit {
+			s.settle(e, now, h)
+		}
+		s.found, s.knee.Shifted = finding{}, false
+		h.Release()
+	}
+}
+
+// move turns the knob to what Knee wants, if it may.
+func (s *search) move(step Step, rested, e Epoch, now time.Time, h Hand) bool {
+	switch {
+	case step.Rule == ruleOverload:
+		h.Seize()
+	case !h.Hold():
+		s.rule, s.reason = "coupled", "another knob of this upstream is on trial; wanted: "+step.Reason
+		s.knee.Phase, s.knee.Rest = KneeSettle, e.Limit
+		s.gauge.restart(s.gauge.cut(now), now)
+		return false
+	}
+	if !s.found.began {
+		s.found = finding{began: true, from: e.Limit, before: e}
+		if rested.Limit == e.Limit && s.knee.Phase != KneeTest {
+			s.found.before = rested
 		}
 	}
-	if step.Settled && s.found.began {
-		s.settle(k, step.To, now)
+	if s.knee.Phase == KneeSettle || s.found.rule == "" {
+		s.found.rule, s.found.reason = step.Rule, step.Reason
 	}
+	s.found.steps++
+	return s.turn(step.To, now, h)
+}
+
+// shadow notes what would be done.
+func (s *search) shadow(step Step, e Epoch, now time.Time) {
+	if s.knee.Phase == KneeSettle && step.To != e.Limit && (s.wanted.to != step.To || s.wanted.from != e.Limit) {
+		s.wanted = finding{began: true, from: e.Limit, to: step.To, before: e, rule: step.Rule, reason: step.Reason}
+		s.told = false
+	}
+	s.knee.Phase, s.knee.Rest = KneeSettle, e.Limit
+	s.gauge.restart(s.gauge.cut(now), now)
 }
 
 // turn sets the knob.
-func (s *search) turn(k *knob.Knob, to float64, now time.Time) bool {
-	if err := k.Tune(to, s.reason); err != nil {
-		s.restart(k.Value(), now)
+func (s *search) turn(to float64, now time.Time, h Hand) bool {
+	if err := h.Turn(to, s.reason); err != nil {
+		if k, ok := h.Knob(); ok {
+			s.restart(k.Value(), now, h)
+		}
 		s.rule, s.reason = "refused", err.Error()
 		return false
 	}
@@ -115,57 +170,75 @@ func (s *search) turn(k *knob.Knob, to float64, now time.Time) bool {
 	return true
 }
 
-// settle judges a search that has ended, and takes back what was worse.
-func (s *search) settle(k *knob.Knob, to float64, now time.Time) {
+// settle judges a search that has ended at the limit of an epoch, and takes back what was worse.
+func (s *search) settle(e Epoch, now time.Time, h Hand) {
 	f := s.found
-	s.found = finding{}
-	f.to, f.after = to, s.knee.Ref
+	f.to, f.after = e.Limit, e
 	if f.to == f.from {
 		return // a look that changed nothing
 	}
-	if f.verdict, f.measured = f.judge(); f.verdict == VerdictWorse {
+	if f.judge(h.Appetite); f.verdict == VerdictWorse {
 		s.reason = "rolled back: " + f.measured
-		s.knee.Phase = KneeSettle
-		f.rolledBack = s.turn(k, f.from, now)
+		s.knee.Phase, s.knee.Rest = KneeSettle, f.from
+		f.rolledBack = s.turn(f.from, now, h)
 		s.taken = append(s.taken, f)
 		return
 	}
 	if s.summary.began {
 		f.from, f.before, f.steps = s.summary.from, s.summary.before, f.steps+s.summary.steps
-		f.verdict, f.measured = f.judge()
+		f.judge(h.Appetite)
 	}
 	s.summary = f
 }
 
 // judge compares the epochs before and after, at the same mix of routes. What may be chance counts as
 // no change.
-func (f *finding) judge() (Verdict, string) {
-	b, a := &f.before, &f.after
-	ratio, noise, ok := a.against(b)
-	if !ok {
-		return VerdictNeutral, "the routes called before and after have nothing in common"
+func (f *finding) judge(a Appetite) {
+	b, e := &f.before, &f.after
+	ratio, noise, ok := e.against(b)
+	if b.Calls == 0 {
+		f.verdict, f.confidence = VerdictNeutral, 0
+		f.measured = fmt.Sprintf("the upstream itself changed meanwhile, so before and after can't be compared; now %.1f/s at %s a call", e.goodput(), millis(e.mean()))
+		return
 	}
-	okBefore, okAfter := float64(b.OK)/float64(max(b.Calls, 1)), float64(a.OK)/float64(max(a.Calls, 1))
-	gain := a.InFlight/b.InFlight/ratio*okAfter/max(okBefore, 1e-9) - 1
+	if !ok {
+		f.verdict, f.measured, f.confidence = VerdictNeutral, "the routes called before and after have nothing in common", 0
+		return
+	}
+	okBefore, okAfter := float64(b.OK)/float64(max(b.Calls, 1)), float64(e.OK)/float64(max(e.Calls, 1))
+	gain := e.InFlight/b.InFlight/ratio*okAfter/max(okBefore, 1e-9) - 1
 	unsure := sureNoise * noise
-	measured := fmt.Sprintf("goodput %+.0f %% (to %.1f/s) and the time of a call %+.0f %% (to %.0f ms) at the same mix of routes, good calls %.1f %% to %.1f %%; chance explains %.0f %%",
-		100*gain, a.goodput(), 100*(ratio-1), 1e3*a.mean(), 100*okBefore, 100*okAfter, 100*unsure)
+	f.confidence = math.Erf(math.Abs(gain) / max(noise, 1e-9) / math.Sqrt2)
+	f.measured = fmt.Sprintf("goodput %+.0f %% (to %.1f/s) and the time of a call %+.0f %% (to %s) at the same mix of routes, good calls %.1f %% to %.1f %%; chance explains %.0f %%",
+		100*gain, e.goodput(), 100*(ratio-1), millis(e.mean()), 100*okBefore, 100*okAfter, 100*unsure)
+	errors := a.withDefaults().ErrorRiseRatio
 	switch {
 	case gain > max(betterGain, unsure):
-		return VerdictBetter, measured
-	case okAfter < okBefore-worseErrors, gain < -max(worseLoss, unsure):
-		return VerdictWorse, measured
+		f.verdict = VerdictBetter
+	case errors > 0 && okAfter < okBefore-errors, gain < -max(worseLoss, unsure):
+		f.verdict = VerdictWorse
 	case okAfter > okBefore+worseErrors, f.to < f.from && ratio < 1-max(latencyChange/2, unsure):
-		return VerdictBetter, measured
+		f.verdict = VerdictBetter
+	default:
+		f.verdict = VerdictNeutral
 	}
-	return VerdictNeutral, measured
 }
 
-// flush returns what searches came to since the last call of it: one decision that sums them up, and
+// sureNoise is how many standard deviations chance is taken to explain.
+const sureNoise = 3
+
+// Tick returns what searches came to since the last call of it: one decision that sums them up, and
 // one for each that was taken back.
-func (s *search) flush(now time.Time) []Decision {
+func (s *search) Tick(now time.Time, h Hand) []Decision {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h.Mode != ModeActive {
+		if !s.wanted.began || s.told {
+			return nil
+		}
+		s.told = true
+		return []Decision{s.wanted.decision(now)}
+	}
 	findings := s.taken
 	if s.summary.began && s.summary.from != s.summary.to {
 		findings = append(findings, s.summary)
@@ -173,23 +246,62 @@ func (s *search) flush(now time.Time) []Decision {
 	s.summary, s.taken = finding{}, nil
 	decisions := make([]Decision, 0, len(findings))
 	for _, f := range findings {
-		before := f.before.signals()
-		decisions = append(decisions, Decision{
-			Time: now, Knob: s.target.Workers, Upstream: s.target.Upstream, From: f.from, To: f.to, Rule: f.rule,
-			Reason: fmt.Sprintf("%s (%d steps)", f.reason, f.steps), Signals: signalMap(&before),
-			Expected: "the most throughput at the least time a call", Mode: ModeActive,
-			Verdict: f.verdict, Measured: f.measured, JudgedAt: now, RolledBack: f.rolledBack,
-		})
+		d := f.decision(now)
+		d.Verdict, d.Measured, d.Confidence, d.JudgedAt, d.RolledBack = f.verdict, f.measured, f.confidence, now, f.rolledBack
+		if f.steps > 1 {
+			d.Reason += fmt.Sprintf(" (%d steps)", f.steps)
+		}
+		decisions = append(decisions, d)
 	}
 	return decisions
 }
 
-// status is what the last step came to.
-func (s *search) status() (rule, reason string) {
+func (f *finding) decision(now time.Time) Decision {
+	before := f.before.signals()
+	return Decision{
+		Time: now, From: f.from, To: f.to, Rule: f.rule, Reason: f.reason, Signals: signalMap(&before),
+		Expected: "the most throughput at the least time a call",
+	}
+}
+
+// Status is what the last step came to.
+func (s *search) Status() (rule, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rule == "" {
 		return "waiting", fmt.Sprintf("%d calls so far under the present limit while it was used up, at least %d are needed", len(s.gauge.samples), epochSamples)
 	}
 	return s.rule, s.reason
+}
+
+// Model is the fitted curve.
+func (s *search) Model() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.knee.belief == nil {
+		return nil
+	}
+	return s.knee.model(s.limits.most)
+}
+
+// Save gives what is known of the upstream.
+func (s *search) Save() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.knee.belief == nil {
+		return nil
+	}
+	return s.knee.save()
+}
+
+// Load takes that back.
+func (s *search) Load(raw json.RawMessage, trust float64) error {
+	var k savedKnee
+	if err := json.Unmarshal(raw, &k); err != nil {
+		return fmt.Errorf("the saved curve of the workers can't be read: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.knee = k.restore(trust)
+	return nil
 }

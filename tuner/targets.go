@@ -1,7 +1,6 @@
 package tuner
 
 import (
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -14,8 +13,8 @@ type Target struct {
 	Upstream string
 	// Workers names the knob of its permits, an Int.
 	Workers string
-	// Search has Workers found by Knee from the calls given to OnCall, at their pace, in active mode.
-	// Without it, and in shadow mode, the rule Workers looks at each interval.
+	// Search has Workers found by Knee from the calls given to OnCall, at their pace. Without it the rule
+	// Workers looks at each interval.
 	Search bool
 	// Rate names the knob of its pace, a Float in calls per second with 0 for none; empty: its quota is
 	// not learned.
@@ -50,13 +49,11 @@ func (l *Loop) targetPlugs() []Plug {
 }
 
 func (t Target) plugs(o *Options) []Plug {
-	p := Plug{
-		Knob: t.Workers, Kind: "workers", Upstream: t.Upstream, Couple: t.Upstream, Safer: -1,
-		Slow: WorkersRule(o.Signals, t.Upstream).Slow(),
-	}
+	p := Plug{Knob: t.Workers, Kind: "workers", Upstream: t.Upstream, Couple: t.Upstream, Safer: -1}
 	if t.Search {
-		p.Kind = "search"
-		p.Fast = &searcher{search{o: o, target: t}}
+		p.Fast = NewSearch()
+	} else {
+		p.Slow = WorkersRule(o.Signals, t.Upstream).Slow()
 	}
 	if t.Rate == "" {
 		return []Plug{p}
@@ -91,24 +88,3 @@ func WorkersRule(signals Signals, upstream string) Rule[observe.CallSignals, Wor
 
 // goodSamples make the noise small against a step of a tenth.
 const goodSamples = 400
-
-// searcher is a search as a Fast controller.
-type searcher struct{ search }
-
-func (s *searcher) OnCall(c observe.Call, now time.Time, h Hand) {
-	if h.Mode == ModeActive {
-		s.onCall(c, now)
-	}
-}
-
-func (s *searcher) Tick(now time.Time, h Hand) []Decision {
-	if h.Mode != ModeActive {
-		return nil
-	}
-	return s.flush(now)
-}
-
-func (s *searcher) Status() (rule, reason string)       { return s.status() }
-func (s *searcher) Model() any                          { return nil }
-func (s *searcher) Save() any                           { return nil }
-func (s *searcher) Load(json.RawMessage, float64) error { return nil }

@@ -8,12 +8,13 @@ import (
 )
 
 var (
-	full  = flag.Bool("full", false, "run the whole suite")
-	only  = flag.String("only", "", "some rows, by their letters with commas between")
-	told  = flag.Bool("tell", false, "tell the tuner's decisions and the workers over time")
-	quick = flag.Bool("quick", false, "without peers, one seed")
-	seeds = flag.Int("seeds", 3, "how many seeds; the median counts")
-	write = flag.Bool("write", false, "write the figures and docs/regret.md; rows that were not run keep theirs")
+	full    = flag.Bool("full", false, "run the whole suite")
+	only    = flag.String("only", "", "some rows, by their letters with commas between")
+	told    = flag.Bool("tell", false, "tell the tuner's decisions and the workers over time")
+	quick   = flag.Bool("quick", false, "without peers, one seed")
+	against = flag.Int("against", 0, "compare workloads with so many workers instead of the best of the grid")
+	seeds   = flag.Int("seeds", 3, "how many seeds; the median counts")
+	write   = flag.Bool("write", false, "write the figures and docs/regret.md; rows that were not run keep theirs")
 )
 
 // TestTable measures rows of the suite; with -write it writes docs/regret.md.

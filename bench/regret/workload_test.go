@@ -70,6 +70,9 @@ const mostRefusals = 2
 
 // best is the fixed setting with the most goodput, of those that keep the quota.
 func best(t *testing.T, sc *workload, seed uint64) *result {
+	if *against > 0 {
+		return run(t, sc, policy{name: fmt.Sprintf("%d workers", *against), workers: float64(*against)}, seed)
+	}
 	var b *result
 	for _, p := range statics(sc) {
 		r := run(t, sc, p, seed)
@@ -95,7 +98,7 @@ func (sc *workload) Measure(t *testing.T) outcome {
 	o := outcome{Best: fmt.Sprintf("%.1f/s (%s)", fixed[0].goodput(), fixed[0].policy.name), Peers: make(map[string]figure), Note: sc.note}
 	var us []*result
 	o.Penstock, us = sc.figure(t, fixed, ours)
-	if !*quick && !sc.alone {
+	if !*quick && !sc.alone && *against == 0 {
 		for _, limiter := range peers.All() {
 			f, _ := sc.figure(t, fixed, func() policy {
 				l := limiter()
@@ -109,7 +112,7 @@ func (sc *workload) Measure(t *testing.T) outcome {
 	}
 	for _, r := range us {
 		o.Probing = max(o.Probing, probing(sc, r))
-		tell(t, r)
+		tell(t, sc, r)
 	}
 	sc.marks(&o, us)
 	return o
@@ -215,15 +218,18 @@ func recovered(sc *workload, r *result, at, until time.Duration) time.Duration {
 
 // probing is the share of permit-time spent off the settled value, as an onlooker sees it: that is the
 // median of the workers over 30 round trips, and at least 20 s, around each moment. The
-// warm-up and 20 round trips after each shift do not count: that is finding, not probing.
+// warm-up and what follows a shift (20 round trips, and longer if the new optimum is not found yet) do not
+// count: that is finding, not probing.
 func probing(sc *workload, r *result) float64 {
 	half := max(int(15*sc.trip/tenth), 100)
 	var off, total float64
+	found := make([]time.Duration, len(sc.shifts))
+	for i, at := range sc.shifts {
+		found[i] = at + max(20*sc.trip, sec, recovered(sc, r, at, sc.length))
+	}
 	for i := int(sc.warmup / tenth); i < len(r.workers); i++ {
-		if slices.ContainsFunc(sc.shifts, func(at time.Duration) bool {
-			since := time.Duration(i)*tenth - at
-			return since >= 0 && since < max(20*sc.trip, sec)
-		}) {
+		now := time.Duration(i) * tenth
+		if slices.ContainsFunc(sc.shifts, func(at time.Duration) bool { return now >= at && now < found[slices.Index(sc.shifts, at)] }) {
 			continue
 		}
 		around := slices.Sorted(slices.Values(r.workers[max(0, i-half):min(len(r.workers), i+half)]))
@@ -235,7 +241,7 @@ func probing(sc *workload, r *result) float64 {
 	return off / max(total, 1)
 }
 
-func tell(t *testing.T, r *result) {
+func tell(t *testing.T, sc *workload, r *result) {
 	if !*told {
 		return
 	}
@@ -244,6 +250,10 @@ func tell(t *testing.T, r *result) {
 		each = append(each, r.workers[i])
 	}
 	t.Logf("workers by second: %v", each)
+	for _, at := range sc.shifts {
+		i := int(at / tenth)
+		t.Logf("workers by tenth from %v: %v, answers: %v", at, r.workers[i:min(len(r.workers), i+60)], r.tenths[i:min(len(r.tenths), i+60)])
+	}
 	for _, d := range slices.Backward(r.decisions) {
 		t.Logf("%s %s %.1f -> %.1f %s: %s; %s: %s", d.Time.Format("15:04:05"), d.Knob, d.From, d.To, d.Rule, d.Reason, d.Verdict, d.Measured)
 	}
