@@ -25,7 +25,7 @@ func (a *App) plugs(c *configs.Config) []tuner.Plug {
 func (a *App) workersPlug(upstream string) tuner.Plug {
 	return tuner.Plug{
 		Knob: "workers." + upstream, Kind: "workers", Upstream: upstream, Couple: upstream, Safer: -1,
-		Slow: tuner.WorkersRule(a.window, upstream).Slow(),
+		Fast: tuner.NewSearch(),
 	}
 }
 

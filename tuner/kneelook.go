@@ -45,7 +45,7 @@ func (k *kneeStep) lookAround() (Step, bool) {
 		l.pause = leastPause * k.e.Span
 	}
 	hinted := k.s.slower > sumMost || k.s.faster > sumMost
-	if l.quiet < l.pause && !hinted || k.s.other != nil {
+	if l.quiet < l.pause && !hinted || k.s.other != nil || k.a.ProbeRatio < 0 {
 		return Step{}, false
 	}
 	upward := k.s.faster > sumMost

@@ -211,12 +211,14 @@ func (f *finding) judge(a Appetite) {
 	f.confidence = math.Erf(math.Abs(gain) / max(noise, 1e-9) / math.Sqrt2)
 	f.measured = fmt.Sprintf("goodput %+.0f %% (to %.1f/s) and the time of a call %+.0f %% (to %s) at the same mix of routes, good calls %.1f %% to %.1f %%; chance explains %.0f %%",
 		100*gain, e.goodput(), 100*(ratio-1), millis(e.mean()), 100*okBefore, 100*okAfter, 100*unsure)
-	errors := a.withDefaults().ErrorRiseRatio
+	errors, rise := a.withDefaults().ErrorRiseRatio, a.withDefaults().LatencyRiseRatio
 	switch {
 	case gain > max(betterGain, unsure):
 		f.verdict = VerdictBetter
 	case errors > 0 && okAfter < okBefore-errors, gain < -max(worseLoss, unsure):
 		f.verdict = VerdictWorse
+	case rise > 0 && f.to > f.from && ratio > 1+max(rise, unsure):
+		f.verdict = VerdictWorse // more wait, and no more is done
 	case okAfter > okBefore+worseErrors, f.to < f.from && ratio < 1-max(latencyChange/2, unsure):
 		f.verdict = VerdictBetter
 	default:
@@ -248,9 +250,6 @@ func (s *search) Tick(now time.Time, h Hand) []Decision {
 	for _, f := range findings {
 		d := f.decision(now)
 		d.Verdict, d.Measured, d.Confidence, d.JudgedAt, d.RolledBack = f.verdict, f.measured, f.confidence, now, f.rolledBack
-		if f.steps > 1 {
-			d.Reason += fmt.Sprintf(" (%d steps)", f.steps)
-		}
 		decisions = append(decisions, d)
 	}
 	return decisions
@@ -258,10 +257,30 @@ func (s *search) Tick(now time.Time, h Hand) []Decision {
 
 func (f *finding) decision(now time.Time) Decision {
 	before := f.before.signals()
+	rule, reason := f.rule, f.reason
+	if f.steps > 1 {
+		rule, reason = f.story()
+	}
 	return Decision{
-		Time: now, From: f.from, To: f.to, Rule: f.rule, Reason: f.reason, Signals: signalMap(&before),
+		Time: now, From: f.from, To: f.to, Rule: rule, Reason: reason, Signals: signalMap(&before),
 		Expected: "the most throughput at the least time a call",
 	}
+}
+
+// story sums up a search of several steps.
+func (f *finding) story() (rule, reason string) {
+	rule, what := "grow", "more do more"
+	if f.to < f.from {
+		rule, what = "shrink", "fewer do as much or more"
+	}
+	if f.rule == ruleOverload {
+		rule = f.rule
+	}
+	start := "the upstream itself had changed"
+	if b := &f.before; b.Calls > 0 {
+		start = fmt.Sprintf("with %.0f calls at once it gave %.1f/s at %s a call", b.InFlight, b.goodput(), millis(b.mean()))
+	}
+	return rule, fmt.Sprintf("%s, and %s: %d steps ended at %.0f workers, where it gives %.1f/s at %s a call", start, what, f.steps, f.to, f.after.goodput(), millis(f.after.mean()))
 }
 
 // Status is what the last step came to.

@@ -100,16 +100,16 @@ func TestASearchLeavesAPinAloneAndResumesFromIt(t *testing.T) {
 		if err := r.workers.Pin(knob.Pin{Value: 12}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second)
 		if n := r.workers.Get(); n != 12 {
 			t.Errorf("the pin of 12 became %d", n)
 		}
 		if _, err := r.workers.Unpin(false, true); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second)
 		if n := r.settled(); n < 26 || n > 36 {
-			t.Errorf("a minute after the unpinning there are %d workers for 30 slots", n)
+			t.Errorf("20 s after the unpinning there are %d workers for 30 slots", n)
 		}
 	})
 }
@@ -120,17 +120,17 @@ func TestASearchStandsStillWhileFrozenAndInShadow(t *testing.T) {
 		r.loop.SetFrozen(true)
 		stop := r.callers(100)
 		defer stop()
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second)
 		r.loop.SetFrozen(false)
 		r.loop.SetMode(ModeShadow)
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second)
 		if n := r.workers.Get(); n != 8 {
 			t.Errorf("there are %d workers, not 8", n)
 		}
 		r.loop.SetMode(ModeActive)
-		time.Sleep(time.Minute)
+		time.Sleep(20 * time.Second)
 		if n := r.settled(); n < 26 || n > 36 {
-			t.Errorf("a minute after the switch to active there are %d workers for 30 slots", n)
+			t.Errorf("20 s after the switch to active there are %d workers for 30 slots", n)
 		}
 	})
 }
