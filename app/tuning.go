@@ -24,7 +24,7 @@ func (a *App) plugs(c *configs.Config) []tuner.Plug {
 
 func (a *App) workersPlug(upstream string) tuner.Plug {
 	return tuner.Plug{
-		Knob: "workers." + upstream, Kind: "workers", Upstream: upstream, Couple: upstream, Safer: -1,
+		Knob: "workers." + upstream, Kind: "search", Upstream: upstream, Couple: upstream, Safer: -1,
 		Fast: tuner.NewSearch(),
 	}
 }

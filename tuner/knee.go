@@ -83,7 +83,7 @@ type KneeState struct {
 	faster float64 // sums of small surprises, in standard deviations
 	look    looking
 	ceiling ceiling
-	earlier *earlier // of another process, until the first epoch
+	earlier *earlierKnee // of another process, until the first epoch
 }
 
 // Clone is a copy that Knee does not touch.

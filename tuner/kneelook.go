@@ -19,9 +19,9 @@ const (
 	lookLongest = 4
 	// lookLoss is the share of throughput that looks may cost in the mean.
 	lookLoss = 0.008
-	// leastPause and mostPause are how many times as long as a look the pause after it is.
-	leastPause = 3
-	mostPause  = 20
+	// lookPauseLeast and lookPauseMost are how many times as long as a look the pause after it is.
+	lookPauseLeast = 3
+	lookPauseMost  = 20
 	// eagerLooks come early after a change.
 	eagerLooks = 3
 	// downEvery: at least one look in so many is downward, and every second if more is to be learned there.
@@ -42,7 +42,7 @@ type looking struct {
 func (k *kneeStep) lookAround() (Step, bool) {
 	l := &k.s.look
 	if l.pause == 0 {
-		l.pause = leastPause * k.e.Span
+		l.pause = lookPauseLeast * k.e.Span
 	}
 	hinted := k.s.slower > sumMost || k.s.faster > sumMost
 	if l.quiet < l.pause && !hinted || k.s.other != nil || k.a.ProbeRatio < 0 {
@@ -152,7 +152,7 @@ func plain(n float64) string { return knobInt.Format(n) }
 func (k *kneeStep) pause(worth func(n float64) float64) time.Duration {
 	l := &k.s.look
 	off := math.Abs(k.e.Limit/k.s.Rest - 1)
-	times := float64(leastPause)
+	times := float64(lookPauseLeast)
 	if r := k.a.ProbeRatio; r > 0 {
 		times = max(times, off/r-1)
 	}
@@ -161,7 +161,7 @@ func (k *kneeStep) pause(worth func(n float64) float64) time.Duration {
 	} else if loss := 1 - worth(k.e.Limit)/max(worth(k.s.Rest), 1e-9); loss > 0 {
 		times = max(times, loss/lookLoss-1)
 	}
-	return time.Duration(min(times, mostPause) * float64(l.took))
+	return time.Duration(min(times, lookPauseMost) * float64(l.took))
 }
 
 // ceiling is a limit at which the upstream refused.
@@ -201,7 +201,7 @@ func (k *kneeStep) cut(over float64) Step {
 	if c.unhelpful >= 2 {
 		return k.stay("overload-unmoved", "%.0f %% of %d calls ended in overload or a timeout, but fewer workers did not help", 100*over, k.e.Calls)
 	}
-	c.length = min(max(2*c.length, leastPause*2*k.e.Span), mostPause*4*k.e.Span)
+	c.length = min(max(2*c.length, lookPauseLeast*2*k.e.Span), lookPauseMost*4*k.e.Span)
 	c.left = c.length
 	to := min(k.e.Limit*(1-min(over, kneeCut)), k.e.Limit-1)
 	if s.Phase == KneeLook && s.Rest < k.e.Limit {

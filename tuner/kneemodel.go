@@ -98,18 +98,18 @@ func (k *savedKnee) restore(trust float64) KneeState {
 	if trust > 0.5 {
 		s.Curve = k.Curve
 	}
-	s.earlier = &earlier{k: *k, trust: trust}
+	s.earlier = &earlierKnee{k: *k, trust: trust}
 	return s
 }
 
-// earlier is what an earlier process knew.
-type earlier struct {
+// earlierKnee is what an earlier process knew.
+type earlierKnee struct {
 	k     savedKnee
 	trust float64
 }
 
 // blendInto mixes what was known into a fresh belief.
-func (e *earlier) blendInto(b *belief) {
+func (e *earlierKnee) blendInto(b *belief) {
 	deviation := math.Hypot(max(e.k.Deviation, kneeGridStep), 0.3*(1-e.trust))
 	own := make([]float64, b.knees)
 	total := 0.0

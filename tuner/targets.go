@@ -51,7 +51,7 @@ func (l *Loop) targetPlugs() []Plug {
 func (t Target) plugs(o *Options) []Plug {
 	p := Plug{Knob: t.Workers, Kind: "workers", Upstream: t.Upstream, Couple: t.Upstream, Safer: -1}
 	if t.Search {
-		p.Fast = NewSearch()
+		p.Kind, p.Fast = "search", NewSearch()
 	} else {
 		p.Slow = WorkersRule(o.Signals, t.Upstream).Slow()
 	}

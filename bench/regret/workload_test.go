@@ -112,7 +112,8 @@ func (sc *workload) Measure(t *testing.T) outcome {
 	}
 	for _, r := range us {
 		o.Probing = max(o.Probing, probing(sc, r))
-		tell(t, sc, r)
+		tell(t, r)
+		tellShifts(t, sc, r)
 	}
 	sc.marks(&o, us)
 	return o
@@ -241,7 +242,7 @@ func probing(sc *workload, r *result) float64 {
 	return off / max(total, 1)
 }
 
-func tell(t *testing.T, sc *workload, r *result) {
+func tell(t *testing.T, r *result) {
 	if !*told {
 		return
 	}
@@ -250,10 +251,6 @@ func tell(t *testing.T, sc *workload, r *result) {
 		each = append(each, r.workers[i])
 	}
 	t.Logf("workers by second: %v", each)
-	for _, at := range sc.shifts {
-		i := int(at / tenth)
-		t.Logf("workers by tenth from %v: %v, answers: %v", at, r.workers[i:min(len(r.workers), i+60)], r.tenths[i:min(len(r.tenths), i+60)])
-	}
 	for _, d := range slices.Backward(r.decisions) {
 		t.Logf("%s %s %.1f -> %.1f %s: %s; %s: %s", d.Time.Format("15:04:05"), d.Knob, d.From, d.To, d.Rule, d.Reason, d.Verdict, d.Measured)
 	}
@@ -285,5 +282,16 @@ func (sc *workload) Short(t *testing.T) {
 	}
 	if p := probing(&short, r); p > .05 {
 		t.Errorf("%.1f %% of the permits were spent on probing", 100*p)
+	}
+}
+
+// tellShifts tells what happened just after each change.
+func tellShifts(t *testing.T, sc *workload, r *result) {
+	if !*told {
+		return
+	}
+	for _, at := range sc.shifts {
+		i := int(at / tenth)
+		t.Logf("workers by tenth from %v: %v, answers: %v", at, r.workers[i:min(len(r.workers), i+60)], r.tenths[i:min(len(r.tenths), i+60)])
 	}
 }
