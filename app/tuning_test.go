@@ -86,20 +86,20 @@ func TestWhatTheControllersLearnedSurvivesARestartAndFades(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return string(s["workers.movies"].Slow)
+		return string(s["workers.movies"].Fast)
 	}
-	kind := h.tunerKind("workers.movies")
+	known := `{"rest":11,"good":[11],"knee_log":2.4,"deviation":0.1,"shapes":[0,0,0,0,0,0,0,0,1,0,0,0],"trust":1}`
 	if err := h.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	learned := func(age time.Duration) {
 		inStore(t, dir, func(e engine.Engine) {
-			putJSON(t, e, "learned", "workers.movies", tuner.Saved{Kind: kind, At: time.Now().Add(-age), Slow: json.RawMessage(`{"LastGood":11}`)})
+			putJSON(t, e, "learned", "workers.movies", tuner.Saved{Kind: "search", At: time.Now().Add(-age), Fast: json.RawMessage(known)})
 		})
 	}
 	learned(time.Minute)
 	h = open(t, keeping(dir), new(counted))
-	if s := state(); !strings.Contains(s, `"LastGood":11`) {
+	if s := state(); !strings.Contains(s, `"rest":11`) {
 		t.Errorf("the state came back as %s", s)
 	}
 	if err := h.Stop(t.Context()); err != nil {
@@ -107,16 +107,7 @@ func TestWhatTheControllersLearnedSurvivesARestartAndFades(t *testing.T) {
 	}
 	learned(25 * time.Hour)
 	h = open(t, keeping(dir), new(counted))
-	if s := state(); strings.Contains(s, `"LastGood":11`) {
+	if s := state(); strings.Contains(s, `"rest":11`) {
 		t.Errorf("what is a day old came back as %s", s)
 	}
-}
-
-func (h *house) tunerKind(knob string) string {
-	h.t.Helper()
-	s, err := h.tuner.States()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return s[knob].Kind
 }

@@ -107,12 +107,6 @@ func (e *Epoch) against(ref *Epoch) (ratio, noise float64, ok bool) {
 	return sum / refSum, math.Sqrt(variance/(sum*sum) + refVariance/(refSum*refSum)), true
 }
 
-// noise is one standard deviation of the mean duration, as a share of it.
-func (e *Epoch) noise() float64 {
-	_, noise, _ := e.against(e)
-	return noise / math.Sqrt2
-}
-
 // join adds what o measured under the same limit.
 func (e *Epoch) join(o *Epoch) {
 	n, m := float64(e.Calls), float64(o.Calls)

@@ -78,11 +78,18 @@ type savedKnee struct {
 	Knee      float64   `json:"knee_log"`
 	Deviation float64   `json:"deviation"`
 	Shapes    []float64 `json:"shapes"`
+	// Trust, 0..1, is how far it was believed when it was saved: what was loaded and not used since fades on.
+	Trust float64 `json:"trust"`
 }
 
 func (s *KneeState) save() savedKnee {
+	if s.belief == nil {
+		k := s.earlier.k
+		k.Trust = s.earlier.trust
+		return k
+	}
 	lk, sure := s.belief.knee()
-	k := savedKnee{Rest: s.Rest, Good: s.Good, Curve: s.Curve, Knee: lk, Deviation: sure, Shapes: make([]float64, len(shapes))}
+	k := savedKnee{Trust: 1, Rest: s.Rest, Good: s.Good, Curve: s.Curve, Knee: lk, Deviation: sure, Shapes: make([]float64, len(shapes))}
 	for i, w := range s.belief.weight {
 		k.Shapes[i/s.belief.knees] += w
 	}
@@ -91,6 +98,7 @@ func (s *KneeState) save() savedKnee {
 
 // restore makes a state of what was saved, believed as far as trust goes.
 func (k *savedKnee) restore(trust float64) KneeState {
+	trust *= min(max(k.Trust, 0), 1)
 	if trust <= 0 || math.IsNaN(k.Knee) || len(k.Shapes) != len(shapes) {
 		return KneeState{}
 	}

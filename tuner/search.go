@@ -307,7 +307,7 @@ func (s *search) Model() any {
 func (s *search) Save() any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.knee.belief == nil {
+	if s.knee.belief == nil && s.knee.earlier == nil {
 		return nil
 	}
 	return s.knee.save()
