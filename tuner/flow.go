@@ -236,9 +236,10 @@ func (f *Flow) goodput() float64  { return f.OKItems / max(f.Seconds, 1e-9) }
 func (f *Flow) arrivals() float64 { return max(f.Waits, f.Items) / max(f.Seconds, 1e-9) }
 func (f *Flow) used() float64     { return f.InFlight / max(f.Calls, 1) / max(f.Workers, 1) }
 
-// full reports whether the workers or the rate decide how much is done, and not the demand.
+// full reports whether the workers or the rate decide how much is done, and not the demand. Batches take every
+// worker that there is, so that all are busy says nothing while nobody waits long.
 func (f *Flow) full() bool {
-	return f.used() >= bindingRatio || f.Rate > 0 && f.Calls > batchLoad*f.Rate*f.Seconds
+	return f.used() >= bindingRatio && f.wait() > f.call()/2 || f.Rate > 0 && f.Calls > batchLoad*f.Rate*f.Seconds
 }
 
 func (f *Flow) failedRatio() float64   { return (f.Failed + f.Refused) / max(f.Calls, 1) }
@@ -259,6 +260,9 @@ func (f *Flow) signals() map[string]float64 {
 	}
 }
 
+// demandShift is the change of demand beyond which what was measured before is no measure for after.
+const demandShift = 0.25
+
 // judgeFlow compares the time to the answer, the good requests, and the share of lost and failed ones, before and after
 // a change. What chance may explain counts as no change.
 func judgeFlow(t Trial, before, after Flow) Effect {
@@ -273,7 +277,14 @@ func judgeFlow(t Trial, before, after Flow) Effect {
 	// Requests that did not come are no loss; that fewer of those that came were answered is.
 	fell := gain-fewer < -max(worseLoss, 2*counted)
 	switch {
-	case bad > max(t.Appetite.ErrorRiseRatio, 2*counted), slower > max(t.Appetite.LatencyRiseRatio, 2*unsure), fell:
+	case bad > max(t.Appetite.ErrorRiseRatio, 2*counted):
+		e.Verdict = VerdictWorse
+	case math.Abs(change(before.arrivals(), after.arrivals())) > demandShift && !before.full() && !after.full():
+		// Other times are not the change's doing.
+		e.Measured += "; the demand changed, so that says little"
+		e.More, e.Confidence = true, 0
+		return e
+	case slower > max(t.Appetite.LatencyRiseRatio, 2*unsure), fell:
 		e.Verdict = VerdictWorse
 	case slower < -max(betterGain, 2*unsure), bad < -max(t.Appetite.ErrorRiseRatio, 2*counted), gain-more > max(betterGain, 2*counted):
 		e.Verdict = VerdictBetter
