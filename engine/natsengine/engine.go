@@ -102,7 +102,7 @@ func (e *Engine) start(ctx context.Context) error {
 	faults := &serverLog{log: e.o.Log}
 	srv, err := server.NewServer(&server.Options{
 		ServerName: "penstock", DontListen: true, JetStream: true, StoreDir: e.store.natsDir(), SyncAlways: e.o.SyncInterval == 0,
-		SyncInterval: e.o.SyncInterval,
+		SyncInterval:       e.o.SyncInterval,
 		JetStreamMaxMemory: e.o.MaxMemoryBytes, JetStreamMaxStore: e.o.MaxStoreBytes,
 		NoSigs: true, DisableJetStreamBanner: true,
 	})
