@@ -97,7 +97,7 @@ func (a *App) runJob(ctx context.Context, j *jobs.Job, path request.Doer) (*jobs
 			h[name] = values
 		}
 	}
-	return &jobs.Answer{Status: resp.Status, Header: h, Body: body, RetryAfter: retryAfter(resp.Header)}, nil
+	return &jobs.Answer{Status: resp.Status, Header: h, Body: body}, nil
 }
 
 func (a *App) jobRequest(j *jobs.Job) (*request.Request, error) {
@@ -140,18 +140,6 @@ func jobCall(j *jobs.Job) (c callOfJob, err error) {
 		c.Cache = ""
 	}
 	return c, err
-}
-
-// retryAfter reads the header of that name, in both its forms.
-func retryAfter(h http.Header) time.Duration {
-	v := h.Get("Retry-After")
-	if d, err := time.ParseDuration(v + "s"); err == nil {
-		return max(d, 0)
-	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(time.Until(at), 0)
-	}
-	return 0
 }
 
 // webhookAllowed refuses hosts that the operator has not allowed: else anybody who may submit a job

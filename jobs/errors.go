@@ -2,8 +2,6 @@ package jobs
 
 import (
 	"errors"
-	"net/http"
-	"time"
 
 	"penstock/engine"
 	"penstock/request"
@@ -36,42 +34,6 @@ func translate(err error) error {
 		return errors.Join(ErrUnavailable, err)
 	}
 	return err
-}
-
-// verdict is what an attempt came to.
-type verdict int
-
-const (
-	good    verdict = iota // the job is done
-	final                  // it failed and always will
-	retry                  // it failed, and may go better
-	waiting                // it was not tried; this does not count
-)
-
-// verdictOf judges an attempt. What never reached the upstream (it was shed, the breaker was open,
-// Penstock stops) does not count as one: such a job waits.
-func verdictOf(a *Answer, err error) (verdict, time.Duration) {
-	if err == nil {
-		switch {
-		case a.Status < 400:
-			return good, 0
-		case a.Status >= 500 || a.Status == http.StatusTooManyRequests || a.Status == http.StatusRequestTimeout || a.Status == http.StatusTooEarly:
-			return retry, a.RetryAfter
-		}
-		return final, 0
-	}
-	e, ok := errors.AsType[*request.Error](err)
-	if !ok {
-		return retry, 0
-	}
-	switch e.Problem {
-	case request.ProblemReducedCapacity, request.ProblemBreakerOpen, request.ProblemShuttingDown, request.ProblemClientClosed:
-		return waiting, e.RetryAfter
-	case request.ProblemUpstreamDown, request.ProblemUpstreamInvalid, request.ProblemUpstreamTimeout, request.ProblemInternal,
-		request.ProblemRateLimited:
-		return retry, e.RetryAfter
-	}
-	return final, 0
 }
 
 // faultOf is what the record keeps of why an attempt failed.

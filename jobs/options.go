@@ -21,8 +21,6 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
-	// RetryAfter is how long the upstream wants not to be asked; 0: it does not say.
-	RetryAfter time.Duration
 }
 
 // Options set up a Service. What is zero gets its default.

@@ -186,24 +186,27 @@ func (s *Service) settle(ctx context.Context, j *Job, revision uint64, a *Answer
 // outcome judges an attempt. cut: the service stops.
 func (s *Service) outcome(j *Job, a *Answer, err error, cut bool) {
 	settings, now := s.settings.Load(), time.Now()
-	v, after := verdictOf(a, err)
+	if a == nil {
+		a = new(Answer)
+	}
+	fate, after := request.FateOf(a.Status, a.Header, err)
 	if err != nil {
 		j.Fault = faultOf(err)
 		if cut {
-			v = waiting
+			fate = request.FateWait
 		}
-	} else if v == good {
+	} else if fate == request.FateGood {
 		j.Fault = nil
 	} else {
 		j.Fault = &Fault{request.ProblemUpstreamInvalid, fmt.Sprintf("the upstream answered %d", a.Status)}
 	}
 	late := !j.Deadline.IsZero() && !now.Before(j.Deadline)
 	switch {
-	case v == good:
+	case fate == request.FateGood:
 		j.end(Done, now)
-	case v == final || late && !cut:
+	case fate == request.FateFinal || late && !cut:
 		j.end(Failed, now)
-	case v == waiting:
+	case fate == request.FateWait:
 		j.Attempts--
 		j.again(now.Add(max(after, s.pause(settings, 1))))
 	case j.Attempts >= j.MaxAttempts:
