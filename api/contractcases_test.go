@@ -29,6 +29,7 @@ func contractCases(t *testing.T) []contractCase {
 	all = append(all, liveCases(t)...)
 	all = append(all, tenantCases(t)...)
 	all = append(all, jobCases(t)...)
+	all = append(all, bulkCases(t)...)
 	all = append(all, loginCases(t)...)
 	return append(all, guardCases(t)...)
 }

@@ -75,6 +75,8 @@ type DataOptions struct {
 	// proxy path; nil: no, the client stays unknown to the upstream, and what it sent of these
 	// headers itself passes as it is.
 	ForwardClient func() bool
+	// Bulk serves NDJSON streams; nil: there are none.
+	Bulk Bulk
 	// Jobs keeps requests that are answered later; nil: there are none.
 	Jobs Jobs
 	// WebhookAllowed refuses, by a [request.Error], the URLs that a job's webhook may not have; nil: all
@@ -97,6 +99,7 @@ type data struct {
 	mux *chi.Mux
 	// streams is how many event streams are open.
 	streams atomic.Int64
+	bulk    streams
 }
 
 // NewData returns the data plane's handler. It fails if something required is missing.
@@ -111,6 +114,10 @@ func NewData(o DataOptions) (http.Handler, error) {
 	d.mux.Use(middleware.GetHead)
 	d.mux.Post("/v1/requests", d.serveRequest)
 	d.mux.Post("/v1/batch", d.serveBatch)
+	d.mux.Post("/v1/stream/{route}", d.serveStream)
+	d.mux.Get("/v1/streams", d.serveStreams)
+	d.mux.Delete("/v1/streams/{id}", d.serveStreamCancel)
+	d.mux.Get("/v1/streams/{id}/events", d.serveStreamEvents)
 	d.mountJobs()
 	d.mux.Get("/v1/routes", d.serveRoutes)
 	d.mux.Get("/v1/stats", d.serveStats)

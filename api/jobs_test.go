@@ -1,8 +1,10 @@
 package api
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -188,5 +190,52 @@ func TestASubmissionKeepsWhatTheJobNeeds(t *testing.T) {
 		` {"max_attempts":2, "params":{"id":"m1"},"deadline_ms":1000,"urgency":6,"delay_ms":5000,"route":"movie"}`)
 	if f.got.Fingerprint != first || first == "" {
 		t.Errorf("fingerprints %s and %s of the same request", first, f.got.Fingerprint)
+	}
+}
+
+// echoBulk answers every line with its params.
+type echoBulk struct{}
+
+func (echoBulk) Run(ctx context.Context, s BulkStream) error {
+	if s.Select == "bad" {
+		return request.Errorf(request.ProblemBadRequest, "bad path")
+	}
+	in := bufio.NewScanner(s.In)
+	for n := s.First; in.Scan(); n++ {
+		var params map[string]any
+		_ = json.Unmarshal(in.Bytes(), &params)
+		_, err := s.Build(ctx, n, params)
+		if err := s.Write(append(s.Encode(n, reply(200, "{}"), []byte("{}"), err), '\n')); err != nil {
+			return err
+		}
+	}
+	return in.Err()
+}
+
+func bulkCases(t *testing.T) []contractCase {
+	const path = "/v1/stream/{route}"
+	h := newDataHandler(t, replies(200, ""), func(o *DataOptions) { o.Bulk = echoBulk{} })
+	unknown := newDataHandler(t, replies(200, ""), func(o *DataOptions) { o.Tenants = keyTenants{} })
+	post := func(target string) *http.Request {
+		return httptest.NewRequest("POST", target, strings.NewReader("{\"id\":\"m1\"}\n{\"id\":\"?\"}\n"))
+	}
+	ask(h, "POST", "/v1/stream/movie", "{}")
+	d := h.(*data)
+	id := d.bulk.list(nil)[0].ID
+	return []contractCase{
+		{"post", path, "200", h, post("/v1/stream/movie?offset=7&order=ready")},
+		{"post", path, "400", h, post("/v1/stream/movie?order=up")},
+		{"post", path, "400", h, post("/v1/stream/movie?select=bad")},
+		{"post", path, "401", unknown, post("/v1/stream/movie")},
+		{"post", path, "404", h, post("/v1/stream/film")},
+		{"post", path, "503", newDataHandler(t, replies(200, "")), post("/v1/stream/movie")},
+		{"get", "/v1/streams", "200", h, httptest.NewRequest("GET", "/v1/streams", nil)},
+		{"get", "/v1/streams", "401", unknown, httptest.NewRequest("GET", "/v1/streams", nil)},
+		{"get", "/v1/streams/{id}/events", "200", h, httptest.NewRequest("GET", "/v1/streams/"+id+"/events", nil)},
+		{"get", "/v1/streams/{id}/events", "401", unknown, httptest.NewRequest("GET", "/v1/streams/x/events", nil)},
+		{"get", "/v1/streams/{id}/events", "404", h, httptest.NewRequest("GET", "/v1/streams/x/events", nil)},
+		{"delete", "/v1/streams/{id}", "200", h, httptest.NewRequest("DELETE", "/v1/streams/"+id, nil)},
+		{"delete", "/v1/streams/{id}", "401", unknown, httptest.NewRequest("DELETE", "/v1/streams/x", nil)},
+		{"delete", "/v1/streams/{id}", "404", h, httptest.NewRequest("DELETE", "/v1/streams/x", nil)},
 	}
 }

@@ -30,10 +30,11 @@ var law = map[string][]string{
 	"web":       {},
 	"engine":    {},
 	"jobs":      {"request", "knob", "observe", "engine"},
+	"bulk":      {"request", "knob", "observe", "engine"},
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"observe/webhook", "tuner", "tenant", "configs", "api", "web", "jobs", "engine", "engine/natsengine"},
+		"observe/webhook", "tuner", "tenant", "configs", "api", "web", "jobs", "bulk", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
 	"cmd/scheduler":     {"app", "configs", "client", "demo", "request", "tenant"},
 }

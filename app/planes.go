@@ -26,6 +26,7 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 			}
 		},
 		Tenants: tenants{a.tenants}, Jobs: a.apiJobs(), WebhookAllowed: a.webhookAllowed,
+		Bulk:            appBulk{config: config, path: path},
 		DefaultDeadline: func() time.Duration { return config().Server.DefaultDeadline },
 		ServerTiming:    func() bool { return config().Server.ServerTiming },
 		Stats:           func() any { return a.Stats() },

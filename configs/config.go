@@ -184,9 +184,11 @@ type Jobs struct {
 
 // Streaming is the pipeline of batches and streams.
 type Streaming struct {
-	ChunkSize      int `koanf:"chunk_size" min:"1" max:"100000" doc:"How many items make a chunk; more lets upstream batches fill, fewer bound memory."`
-	ParallelStages int `koanf:"parallel_stages" min:"1" max:"1024" doc:"How many chunks are worked on at once, so that chunk_size times this many items are under way; more is faster, fewer leave room to others in the queue."`
-	Buffer         int `koanf:"buffer" min:"1" max:"100000" doc:"How many finished answers wait for a slow reader before the stream pauses; more smooths, fewer bound memory."`
+	ChunkSize      int           `koanf:"chunk_size" min:"1" max:"100000" doc:"How many items make a chunk; more lets upstream batches fill, fewer bound memory."`
+	ParallelStages int           `koanf:"parallel_stages" min:"1" max:"1024" doc:"How many chunks are worked on at once, so that chunk_size times this many items are under way; more is faster, fewer leave room to others in the queue."`
+	Buffer         int           `koanf:"buffer" min:"1" max:"100000" doc:"How many finished answers wait for a slow reader before the stream pauses; more smooths, fewer bound memory."`
+	Retries        int           `koanf:"retries" min:"-1" max:"100" doc:"How often a line of a stream is sent again that failed and may go better; more rides out hiccups, fewer end sooner; -1: never."`
+	Patience       time.Duration `koanf:"patience" min:"1s" max:"24h" doc:"How long a line of a stream that can't reach its upstream (breaker open, queue full) is held back before it fails; longer rides out longer outages."`
 }
 
 // Profiling is Go's profiler.

@@ -60,7 +60,7 @@ func Defaults() *Config {
 			StepRatio: 0.5, ProbeRatio: 0.03, StaleRatio: 0.01, LatencyRiseRatio: 0.25, ErrorRiseRatio: 0.02,
 			ErrorLimitRatio: 0.5, CoolDown: 5 * time.Second, Evaluation: 10 * time.Second, MinSamples: 30,
 		},
-		Streaming: Streaming{ChunkSize: 32, ParallelStages: 4, Buffer: 256},
+		Streaming: Streaming{ChunkSize: 32, ParallelStages: 4, Buffer: 256, Retries: 3, Patience: 10 * time.Minute},
 		Tenants:   Tenants{Header: "X-Tenant", Anonymous: "auto", Default: defaultTenant().Limits()},
 	}
 }
