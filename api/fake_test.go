@@ -226,6 +226,7 @@ func newAdminHandler(t testing.TB, change ...func(*AdminOptions)) http.Handler {
 		Tuning:    fakeTuning{},
 		Live:      NewLive(func() any { return map[string]int{"in_flight": 3} }),
 		History:   fakeHistory{},
+		Preload:   func() any { return json.RawMessage(preloadSample) },
 		Metrics:   func(w io.Writer) { _, _ = io.WriteString(w, "penstock_up 1\n") },
 		Page: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -267,3 +268,13 @@ func (fakeTuning) RollBack(id, author, note string) (any, bool, error) {
 	}
 	return map[string]any{"id": id, "author": author}, id == "1", nil
 }
+
+// preloadSample is an answer of the preloader.
+const preloadSample = `{"enabled":true,"threshold":0.2,"budget_ratio":0.1,"budget_left":3,"standing_down":false,"observed":9,"dropped":0,"crowded":0,
+"tables":[{"name":"keys","used":1,"size":8,"bytes":64}],"totals":{` + preloadCounts + `},
+"sources":[{"source":"sequence","state":"on","predicted":4,"measured_ratio":0.5,` + preloadCounts + `}],
+"routes":[{"upstream":"movies","route":"movie",` + preloadCounts + `}],
+"calibration":[{"source":"sequence","predicted_ratio":0.55,"measured_ratio":0.48,"count":12}],
+"graph":{"nodes":[{"id":"1","label":"movie?id=7","upstream":"movies","route":"movie"}],"edges":[{"from":"1","to":"1","source":"sequence","weight":0.8,"count":3,"seconds":1.2}]}}`
+
+const preloadCounts = `"issued":3,"used":1,"late":1,"evicted":0,"expired":1,"unstored":0,"failed":0,"redundant":0,"outstanding":0,"precision_ratio":0.67,"coverage_ratio":0.1,"timeliness_ratio":0.5,"extra_calls_ratio":0.01,"wasted_bytes":10,"saved_seconds":0.4`
