@@ -13,6 +13,9 @@ const (
 	lingerLeast = time.Millisecond
 )
 
+// ruleGiveBack takes back what brought nothing.
+const ruleGiveBack = "give-back"
+
 // LingerState is what [Linger] remembers. Its zero value is a fresh start.
 type LingerState struct {
 	// Until: after a longer wait did not help, none is tried before this moment; Pause is the pause after the next
@@ -35,6 +38,12 @@ func Linger(in In[Flow], s LingerState) (Proposal, LingerState) {
 		return Proposal{To: in.Value, Rule: rule, Reason: fmt.Sprintf(format, args...)}, s
 	}
 	gap := f.call() / max(f.Workers, 1)
+	if last := in.Last; last != nil && last.Verdict == VerdictNeutral && last.To > last.From && in.Value == last.To && last.Rule != ruleGiveBack {
+		return Proposal{
+			To: last.From, Rule: ruleGiveBack, Reason: fmt.Sprintf("waiting up to %.1f ms brought nothing that could be measured", 1e3*last.To),
+			Expected: "the same with less waiting",
+		}, s
+	}
 	switch {
 	case f.OK == 0:
 		return hold("outage", "none of %.0f calls succeeded", f.Calls)

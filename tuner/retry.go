@@ -19,6 +19,10 @@ const (
 	retryMost  = 0.5
 	retryFloor = 0.01
 	retryStep  = 1.5
+	// retryShift: with so many more or fewer first tries failing, before and after can't be compared.
+	retryShift = 0.03
+	// retryCalm after the last cut, with no overload, the budget begins to go back to where it was.
+	retryCalm = 10 * time.Minute
 )
 
 // RetryState is what [Retry] remembers. Its zero value is a fresh start.
@@ -26,6 +30,9 @@ type RetryState struct {
 	// Until: after a larger budget did not help, none is tried before this moment.
 	Until time.Time     `json:"until,omitzero"`
 	Pause time.Duration `json:"pause"`
+	// Home is the budget before the cuts, 0 for none, and Cut when the last came.
+	Home float64   `json:"home"`
+	Cut  time.Time `json:"cut,omitzero"`
 }
 
 // Retry decides what share of the calls may be retries, by their marginal success: the share of retries that
@@ -33,6 +40,7 @@ type RetryState struct {
 //
 //   - the first tries fail from overload and retries succeed seldom: halve; retries feed an overload.
 //   - retries succeed seldom: a third less.
+//   - ten minutes after a cut the upstream is not overloaded: back by half as much again, up to where it was.
 //   - retries succeed, the upstream is not overloaded, and the budget denied some: half as much again.
 //
 // A breaker that is open makes no calls and so teaches nothing.
@@ -52,9 +60,20 @@ func Retry(in In[Flow], s RetryState) (Proposal, RetryState) {
 	move := func(to float64, rule, expected, format string, args ...any) (Proposal, RetryState) {
 		to = min(max(to, retryFloor, in.Spec.Min), max(retryMost, in.Value), in.Spec.Max)
 		to = math.Round(to*1000) / 1000
+		if to < in.Value {
+			s.Home, s.Cut = max(s.Home, in.Value), in.Now
+		}
 		return Proposal{To: to, Rule: rule, Reason: fmt.Sprintf(format, args...), Expected: expected}, s
 	}
 	over := f.Overload / max(f.Calls, 1)
+	switch {
+	case s.Home > 0 && in.Value >= s.Home:
+		s.Home = 0
+	case s.Home > 0 && in.Now.Sub(s.Cut) >= retryCalm && over < retryOverload/5 && (f.Retries < retryLeast || pays > retryPays):
+		s.Cut = in.Now
+		return move(min(in.Value*retryStep, s.Home), "calm", "retries again where one fails by chance",
+			"%.1f %% of the calls ended in overload in the %s since the budget was cut", 100*over, retryCalm)
+	}
 	switch {
 	case f.Retries < retryLeast:
 		return hold("few-retries", "%.0f of %.0f calls were retries: too few to tell", f.Retries, f.Calls)
@@ -87,7 +106,13 @@ func judgeRetry(t Trial, before, after Flow) Effect {
 		Measured: fmt.Sprintf("requests without a good answer %.1f %% to %.1f %%, calls for each good answer %.2f to %.2f",
 			100*failed(&before), 100*failed(&after), price(&before), price(&after)),
 	}
+	shift := after.FirstFailed/max(after.First, 1) - before.FirstFailed/max(before.First, 1)
 	switch {
+	case math.Abs(shift) > max(retryShift, 3*unsure):
+		// What retries can do depends on how many calls fail; another world is no comparison.
+		e.Measured += fmt.Sprintf("; %.0f %% of the first tries failed before and %.0f %% after, so that says little",
+			100*before.FirstFailed/max(before.First, 1), 100*after.FirstFailed/max(after.First, 1))
+		e.Confidence, e.Alarm, e.More = 0, false, true
 	case worse > max(t.Appetite.ErrorRiseRatio, 2*unsure), t.To > t.From && dearer > t.Appetite.LatencyRiseRatio && worse > -2*unsure:
 		e.Verdict = VerdictWorse
 	case worse < -max(0.005, 2*unsure), dearer < -betterGain && worse < 2*unsure:
