@@ -125,7 +125,7 @@ func (d *data) stripHeaders(r *http.Request, req *request.Request) {
 	delete(h, "Content-Length") // the body says it
 	delete(h, "Expect")         // net/http has answered it
 	delete(h, headerDeadline)
-	continueTrace(h)
+	req.NewTrace = continueTrace(h)
 	if old := h["Via"]; len(old) > 0 {
 		h["Via"] = append(old[:len(old):len(old)], via[0])
 	} else {

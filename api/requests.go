@@ -18,6 +18,7 @@ type intent struct {
 	// deadline is counted from a call's arrival; 0: none.
 	deadline time.Duration
 	trace    []string
+	newTrace bool
 	client   string
 	header   http.Header
 }
@@ -29,7 +30,7 @@ func (d *data) readIntent(r *http.Request, t Tenant) (in intent, err error) {
 	if in.deadline, err = headerDeadlineOf(h); err != nil {
 		return in, err
 	}
-	continueTrace(h)
+	in.newTrace = continueTrace(h)
 	in.trace = h["Traceparent"]
 	return in, nil
 }
@@ -137,7 +138,7 @@ func (d *data) build(c *call, in intent, id string, arrived time.Time) (*request
 		req.Header["Cache-Control"] = []string{c.cache}
 	}
 	if len(in.trace) > 0 {
-		req.Header["Traceparent"] = in.trace[:1:1]
+		req.Header["Traceparent"], req.NewTrace = in.trace[:1:1], in.newTrace
 	}
 	req.Header["Via"] = via[:1:1]
 	return req, nil

@@ -8,16 +8,18 @@ import (
 )
 
 // continueTrace keeps a valid traceparent, replaces a malformed one by a new trace (W3C Trace
-// Context, section 3.2), and adds none where none was sent.
-func continueTrace(h http.Header) {
+// Context, section 3.2), and adds none where none was sent. It
+// reports whether the trace is a new one.
+func continueTrace(h http.Header) (anew bool) {
 	v := h["Traceparent"]
 	if len(v) == 0 || len(v) == 1 && validTraceparent(v[0]) {
-		return
+		return false
 	}
 	var b [24]byte
 	_, _ = rand.Read(b[:]) // never fails
 	h["Traceparent"] = []string{"00-" + hex.EncodeToString(b[:16]) + "-" + hex.EncodeToString(b[16:]) + "-00"}
 	delete(h, "Tracestate") // it belonged to the malformed one
+	return true
 }
 
 // validTraceparent checks version-traceid-parentid-flags; a higher version may carry more.

@@ -26,6 +26,7 @@ import (
 	"penstock/preload"
 	"penstock/request"
 	"penstock/tenant"
+	"penstock/tracing"
 	"penstock/tuner"
 )
 
@@ -82,6 +83,7 @@ type App struct {
 	live        *api.Live
 	seen        lastSeen
 	topKeys     *observe.TopKeys
+	tracer      *tracing.Tracer
 
 	table   atomic.Pointer[table]
 	current atomic.Pointer[configs.Loaded]
@@ -118,6 +120,7 @@ func New(o Options) (*App, error) {
 		topKeys: observe.NewTopKeys(0), metrics: observe.NewRegistry(), knobs: knob.NewRegistry(), window: observe.NewWindow(observe.WindowOptions{}),
 	}
 	a.log = newLogger(o.LogOutput, l.Config.Log.Format, a.level)
+	a.tracer = tracing.New(a.metrics.Process(), a.log)
 	if err := a.build(l); err != nil {
 		a.close(context.Background())
 		return nil, err
@@ -155,9 +158,9 @@ func (a *App) build(l *configs.Loaded) error {
 	if err != nil {
 		return err
 	}
-	path := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
-	a.preload = preload.New(a.preloadOptions(l.Config), path, a.savedPreload(l.Config))
-	path = a.preload.Watch(path)
+	measured := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
+	a.preload = preload.New(a.preloadOptions(l.Config), measured, a.savedPreload(l.Config))
+	path := a.tracer.Requests(a.preload.Watch(measured))
 	if a.tape, err = openTape(a.o.RecordTuning); err != nil {
 		return err
 	}
@@ -326,6 +329,7 @@ func (a *App) close(ctx context.Context) error {
 	}
 	err = errors.Join(err, a.tape.close())
 	a.knobs.Close()
+	a.tracer.Close() // what ended by now is still sent
 	a.background.Wait()
 	return err
 }

@@ -25,6 +25,7 @@ var law = map[string][]string{
 	"preload":   {"request", "knob", "observe"},
 	"tuner":     {"knob", "observe"},
 	"tenant":    {"request", "observe"},
+	"tracing":   {"request", "observe"},
 	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe", "jobs"},
 	"api":       {"request", "knob"},
 	"web":       {},
@@ -34,7 +35,7 @@ var law = map[string][]string{
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"observe/webhook", "tuner", "tenant", "configs", "api", "web", "jobs", "bulk", "engine", "engine/natsengine"},
+		"observe/webhook", "tuner", "tenant", "tracing", "configs", "api", "web", "jobs", "bulk", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
 	"cmd/scheduler":     {"app", "configs", "client", "demo", "request", "tenant"},
 }
@@ -44,6 +45,9 @@ var stdOnly = []string{"request", "knob", "web", "client", "engine"}
 
 // natsOnly is the only folder that may import NATS.
 const natsOnly = "engine/natsengine"
+
+// otelOnly is the only folder that may import OpenTelemetry.
+const otelOnly = "tracing"
 
 func TestImportLaw(t *testing.T) {
 	const root = ".."
@@ -107,6 +111,8 @@ func checkImports(t *testing.T, folder, path string) error {
 			t.Errorf("%s imports %s; %s may import only %v", path, name, home, allowed)
 		case strings.HasPrefix(name, "github.com/nats-io/") && home != natsOnly:
 			t.Errorf("%s imports %s; only %s may know NATS", path, name, natsOnly)
+		case strings.HasPrefix(name, "go.opentelemetry.io/") && home != otelOnly:
+			t.Errorf("%s imports %s; only %s may know OpenTelemetry", path, name, otelOnly)
 		case !isOwn && strings.Contains(strings.SplitN(name, "/", 2)[0], ".") && slices.Contains(stdOnly, home):
 			t.Errorf("%s imports %s; %s may import only the standard library", path, name, home)
 		}

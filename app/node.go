@@ -35,8 +35,8 @@ func (a *App) newNode(name string, o nodeOptions) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.client, n.batcher = client, batcher.New(o.batcher, client)
-	n.scheduler = scheduler.New(o.scheduler, n.batcher)
+	n.client, n.batcher = client, batcher.New(o.batcher, a.tracer.Calls(name, client))
+	n.scheduler = scheduler.New(o.scheduler, a.tracer.Batches(n.batcher))
 	return n, nil
 }
 

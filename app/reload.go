@@ -113,6 +113,10 @@ func (a *App) plan(l *configs.Loaded) (commit func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	swapTracing, err := a.prepareTracing(l)
+	if err != nil {
+		return nil, err
+	}
 	swapTenants, err := a.prepareTenants(l.Config.Tenants)
 	if err != nil {
 		return nil, err
@@ -145,6 +149,7 @@ func (a *App) plan(l *configs.Loaded) (commit func(), err error) {
 		}
 		_ = a.level.UnmarshalText([]byte(l.Config.Log.Level)) // configs checked it
 		a.secrets.Store(secrets)
+		swapTracing()
 		swapTenants() // before what reads weights and shares
 		swapCache()
 		swapNodes()

@@ -111,5 +111,5 @@ func (a *App) dispatch(ctx context.Context, r *request.Request) (*request.Respon
 		return nil, request.Errorf(request.ProblemUnknownUpstream,
 			"the upstream %q is no longer configured", r.Route.Upstream)
 	}
-	return n.scheduler.Do(ctx, r)
+	return a.tracer.Queue(ctx, r, n.scheduler)
 }

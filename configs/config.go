@@ -20,6 +20,7 @@ type Config struct {
 	Batching   Batching            `koanf:"batching" doc:"Joining requests into one upstream call, where a route declares how."`
 	Priorities Priorities          `koanf:"priorities" doc:"Serving urgent requests first."`
 	Pool       Pool                `koanf:"pool" doc:"The connection pool; each upstream takes these values unless it sets its own."`
+	Tracing    Tracing             `koanf:"tracing" doc:"Spans of requests for an OpenTelemetry collector."`
 	Monitoring Monitoring          `koanf:"monitoring" doc:"Sampling of signals and the built-in alerts."`
 	Preload    Preload             `koanf:"preload" doc:"Fetching what will probably be asked for next, with capacity that nobody else wants."`
 	Tuning     Tuning              `koanf:"tuning" doc:"The tuner that turns the knobs by measurement."`

@@ -54,6 +54,7 @@ func Defaults() *Config {
 			SamplingInterval: time.Second, Retention: 15 * time.Minute,
 			HistoryInterval: 15 * time.Second, HistoryRetention: 24 * time.Hour, Alerts: true,
 		},
+		Tracing: defaultTracing(),
 		Preload: Preload{Enabled: true, MaxItems: 10_000, Threshold: 0.2, BudgetRatio: 0.1, SessionHeader: "X-Session"},
 		Tuning: Tuning{
 			Mode: "active", Interval: 5 * time.Second,

@@ -280,6 +280,7 @@ func (c *checks) sections(cfg *Config) {
 		c.fault("admin.token", "has env and file; keep one")
 	}
 	c.envName("admin.token.env", t.Env)
+	c.tracing(cfg.Tracing)
 	if l := cfg.Tuning.LatencyLimit; l > 0 && l < time.Millisecond {
 		c.fault("tuning.latency_limit", "must be at least 1ms, or 0s for none, not %s", l)
 	}

@@ -10,7 +10,7 @@ func (r *Request) Clone() *Request {
 		Method: r.Method, Path: r.Path, RawQuery: r.RawQuery,
 		Header: r.Header.Clone(), Data: r.Data,
 		Key: r.Key, Tenant: r.Tenant, Client: r.Client, Arrived: r.Arrived, Deadline: r.Deadline,
-		Background: r.Background,
+		Background: r.Background, Span: r.Span, NewTrace: r.NewTrace,
 	}
 	c.urgency.Store(r.urgency.Load())
 	c.joined.Store(r.joined.Load())

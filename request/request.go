@@ -50,6 +50,11 @@ type Request struct {
 	Background bool
 	// Items is how many requests an upstream call made by the batcher serves; 0 counts as 1.
 	Items int
+	// Span is the span of the request where it is traced, nil where not; only package tracing knows its type. A
+	// call that others wait for has that of the one who began it.
+	Span any
+	// NewTrace: the traceparent in Header is our own, in place of one that could not be read.
+	NewTrace bool
 	// Interim, if not nil, takes the interim answers. A stage may leave it out.
 	Interim InterimWriter
 

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"penstock/observe"
 	"penstock/request"
 )
 
@@ -88,6 +89,7 @@ func (c *Client) begin(ctx context.Context, r *request.Request) (*exchange, erro
 	if err != nil {
 		return nil, err
 	}
+	setTrace(header, observe.TraceOf(ctx))
 	x := &exchange{c: c, s: s, r: r, parent: ctx, url: u, header: header, began: time.Now(), total: s.opts.Timeouts.Total}
 	x.routeName = request.ProxyRoute
 	if r.Route != nil {

@@ -5,6 +5,7 @@ import (
 	"net/textproto"
 	"strings"
 
+	"penstock/observe"
 	"penstock/request"
 )
 
@@ -60,6 +61,18 @@ var (
 	teTrailers  = []string{"trailers"}
 	noUserAgent = []string{""} // net/http then adds none of its own
 )
+
+// setTrace writes the trace over that of the client. A tracestate belongs to its traceparent.
+func setTrace(h http.Header, t observe.Trace) {
+	if t.Parent == "" {
+		return
+	}
+	h["Traceparent"] = []string{t.Parent}
+	delete(h, "Tracestate")
+	if t.State != "" {
+		h["Tracestate"] = []string{t.State}
+	}
+}
 
 // incoming drops the hop-by-hop fields of an answer, in place.
 func incoming(h http.Header) {

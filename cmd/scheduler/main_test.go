@@ -136,7 +136,7 @@ func want(t *testing.T, got outcome, code int, parts ...string) {
 func TestHelpTextsAreAsWritten(t *testing.T) {
 	for _, path := range []string{
 		"", "run", "demo", "validate", "reload", "config", "config init", "config effective", "config schema", "config reference",
-		"knobs", "knobs list", "knobs pin", "knobs unpin", "purge", "decisions", "decisions list", "decisions explain", "decisions tail", "decisions rollback", "tuning", "tuning status", "tuning freeze", "tuning thaw", "tuning mode", "tuning replay", "send", "jobs", "jobs submit", "jobs list", "jobs show", "jobs result", "jobs cancel", "jobs retry", "replay", "keys", "keys new", "keys hash", "healthcheck", "version",
+		"knobs", "knobs list", "knobs pin", "knobs unpin", "purge", "decisions", "decisions list", "decisions explain", "decisions tail", "decisions rollback", "tuning", "tuning status", "tuning freeze", "tuning thaw", "tuning mode", "tuning replay", "send", "jobs", "jobs submit", "jobs list", "jobs show", "jobs result", "jobs cancel", "jobs retry", "replay", "keys", "keys new", "keys hash", "top", "healthcheck", "version",
 	} {
 		t.Run(path, func(t *testing.T) {
 			got := command(t, nil, append(strings.Fields(path), "--help")...)

@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
+	"golang.org/x/term"
 
 	"penstock/client"
 )
@@ -103,10 +103,10 @@ func (c *cli) terminal() (width, height int, ok bool) {
 		height = n
 	}
 	if f, is := c.out.(*os.File); is {
-		if size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ); err == nil {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil {
 			ok = true
-			if size.Col > 0 && size.Row > 0 {
-				width, height = int(size.Col), int(size.Row)
+			if w > 0 && h > 0 {
+				width, height = w, h
 			}
 		}
 	}
