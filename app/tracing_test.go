@@ -176,7 +176,7 @@ func TestABatchLinksToItsMembers(t *testing.T) {
 			begun <- struct{}{}
 			<-release
 		}
-		if ids := r.URL.Query().Get("id"); ids != "" {
+		if ids := r.URL.Query().Get("ids"); ids != "" {
 			var items []string
 			for _, id := range strings.Split(ids, ",") {
 				items = append(items, `{"id":"`+id+`"}`)
