@@ -90,6 +90,15 @@ func (k *keyedTTL) Freshness(key uint64) (ttl, window time.Duration, ok bool) {
 	return 0, 0, false
 }
 
+// chosen reports whether an operator wrote the TTL down.
+func (k *keyedTTL) chosen() bool {
+	switch k.knob.State().BaseSource {
+	case knob.SourceFile, knob.SourceEnv, knob.SourceFlag:
+		return true
+	}
+	return false
+}
+
 func (k *keyedTTL) EarlyRatio() float64 { return math.Float64frombits(k.early.Load()) }
 
 // keyTTLs gives the routes of a table, which is not in force yet, freshness by key.
@@ -135,7 +144,7 @@ func (a *App) ttlPlugs(c *configs.Config) []tuner.Plug {
 			Knob: k.knob.Spec().Name, Kind: kind, Upstream: r.Upstream, Route: r.Name, Safer: 1,
 			Slow: tuner.TTLRule(tuner.TTLSource{
 				Evidence: a.ttls.of(id, len(t.list)+len(t.proxies)), Value: k.knob.Value,
-				Window: func() time.Duration { return a.staleWindow(id) }, Heuristic: k.heuristic,
+				Window: func() time.Duration { return a.staleWindow(id) }, Heuristic: k.heuristic, Chosen: k.chosen(),
 			}),
 		})
 	}

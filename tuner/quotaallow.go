@@ -1,6 +1,7 @@
 package tuner
 
 import (
+	"fmt"
 	"math"
 	"time"
 )
@@ -139,4 +140,29 @@ func (s *QuotaState) Rate() float64 {
 		return 0
 	}
 	return rate
+}
+
+// binding is the window that the rate follows where no refusal has set a pace; nil: none.
+func (s *QuotaState) binding() (tightest *QuotaWindow) {
+	if s.Pace.Pace > 0 {
+		return nil
+	}
+	for i := range s.Windows {
+		w := &s.Windows[i]
+		if w.Limit <= 0 || w.Period <= 0 || w.told.tellsNone || w.Period < long && w.Source != SourceHeaders {
+			continue
+		}
+		if tightest == nil || w.Limit/w.Period.Seconds() < tightest.Limit/tightest.Period.Seconds() {
+			tightest = w
+		}
+	}
+	return tightest
+}
+
+// why is the rule and the reason of a rate that follows the window.
+func (w *QuotaWindow) why() (rule, reason string) {
+	if w.Source == SourceHeaders {
+		return "quota-told", fmt.Sprintf("the upstream's answers tell of a quota of %.4g calls in %s", w.Limit, w.Period)
+	}
+	return "quota-learned", fmt.Sprintf("refusals show a quota of %.4g calls in %s", w.Limit, w.Period)
 }

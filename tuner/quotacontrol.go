@@ -100,6 +100,9 @@ func (q *QuotaController) act(now time.Time, h Hand) {
 	if n := q.s.note; n.rule != "" {
 		q.rule, q.reason = n.rule, n.reason
 	}
+	if w := q.s.binding(); w != nil {
+		q.rule, q.reason = w.why()
+	}
 	k, ok := h.Knob()
 	if !ok {
 		return

@@ -17,6 +17,9 @@ type TTLSource struct {
 	Window func() time.Duration
 	// Heuristic: without a plan the TTL follows a rule of its own, so there is no need to begin short.
 	Heuristic bool
+	// Chosen: an operator set the TTL, so it is kept until the looks speak against it, and there is no short
+	// beginning.
+	Chosen bool
 }
 
 // TTLRule is [TTL] as a controller of a route's knob.
@@ -44,7 +47,7 @@ func TTLRule(o TTLSource) Slow {
 		},
 		LongestEvaluation: longestTTLTrial,
 	}
-	return &ttlSlow{slowRule: &slowRule[TTLSeen, TTLState]{Rule: r, state: TTLState{Begun: o.Heuristic}}, evidence: evidence}
+	return &ttlSlow{slowRule: &slowRule[TTLSeen, TTLState]{Rule: r, state: TTLState{Begun: o.Heuristic || o.Chosen}}, evidence: evidence}
 }
 
 // ttlSlow publishes what is kept.
