@@ -71,8 +71,9 @@ type App struct {
 	keeper   *keeper       // nil: nothing is kept
 	jobs     *jobs.Service // nil: there are none
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
-	flows    sync.Map      // upstream name -> *tuner.FlowMeter
-	tape     *tape         // nil: the tuner is not recorded
+	memory   memoryBook
+	flows    sync.Map // upstream name -> *tuner.FlowMeter
+	tape     *tape    // nil: the tuner is not recorded
 	preload  *preload.Preloader
 	ttls     ttlBook
 	tenants  *tenant.Directory
@@ -340,8 +341,8 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
 		RefreshAhead: c.Cache.RefreshAhead, ErrorBackoff: c.Cache.ErrorBackoff, ErrorBackoffMax: c.Cache.ErrorBackoffMax,
 		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
-		TenantShare: a.tenants.CacheShare,
-		Scope:       a.metrics.Process(), OnAccess: a.onAccess, OnEvict: a.onEvict, OnLook: a.ttls.onLook, Logger: a.log,
+		TenantShare: a.tenants.CacheShare, RouteShare: a.memory.share, SampleKeys: sampledKeys(c),
+		Scope: a.metrics.Process(), OnAccess: a.onAccess, OnEvict: a.onEvict, OnLook: a.ttls.onLook, Logger: a.log,
 	}
 	if dir := a.dataDir(c); c.Cache.Persist && dir != "" {
 		o.PersistPath = filepath.Join(dir, "cache.penstock")

@@ -40,6 +40,7 @@ func planKnobs(c *configs.Config, sources map[string]configs.Origin) *knobPlan {
 		r, _ := c.ResolvedRoute(name)
 		p.planTTL(ttlKnob(r.Upstream, name), "routes."+name+".cache.ttl", r.Cache)
 	}
+	p.planShares(c)
 	p.add("preload.threshold", knob.Spec{
 		Name: "preload.threshold", Kind: knob.KindFloat, Unit: "probability", Default: configs.Defaults().Preload.Threshold, Max: 1,
 		Doc: "The least probability at which a key is fetched ahead; lower fetches more and wastes more.",

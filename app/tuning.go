@@ -19,6 +19,7 @@ func (a *App) plugs(c *configs.Config) []tuner.Plug {
 		plugs = append(plugs, a.flowPlugs(c, name)...)
 	}
 	plugs = append(plugs, a.ttlPlugs(c)...)
+	plugs = append(plugs, a.memoryPlugs(c)...)
 	return plugs
 }
 

@@ -17,6 +17,8 @@ const aheadHits = 3
 type heat struct {
 	hits  atomic.Uint32
 	begun atomic.Bool
+	// asked is set by hits, and taken back by the queue of a route with a ceiling.
+	asked atomic.Bool
 	// spread is 0.5..1.5, drawn once, so that what was stored together is not refreshed together.
 	spread float32
 }

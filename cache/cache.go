@@ -122,6 +122,7 @@ func (c *Cache) Do(ctx context.Context, r *request.Request) (*request.Response, 
 	}
 	if useStore {
 		k.counters.misses.Inc()
+		c.measured(r, k.counters, key, o)
 		c.report(r, o, Access{})
 	} else {
 		k.counters.bypasses.Inc()
@@ -158,6 +159,12 @@ func (c *Cache) hit(r *request.Request, e *entry, now time.Time, o *Options, sta
 	resp := c.serve(r, e, now, status)
 	if resp == nil {
 		return nil
+	}
+	if e.heat != nil && !e.heat.asked.Load() {
+		e.heat.asked.Store(true)
+	}
+	if e.sampled && !r.Background {
+		c.touched(e, c.storeKey(r), o)
 	}
 	stale := resp.Cache.TTL <= 0
 	if !stale && !r.Background && r.Method == http.MethodGet && e.heat.due(e.lifetime, resp.Cache.Age, o.RefreshAhead) {

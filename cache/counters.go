@@ -18,6 +18,7 @@ type counter interface {
 type routeCounters struct {
 	upstream, route                                       string
 	hits, staleHits, staleErrors, misses, bypasses, joins counter
+	memory                                                routeMemory
 }
 
 // counters are the metrics of the cache.

@@ -25,9 +25,10 @@
 // nodes.
 //
 // Concurrency: all methods of Cache may be called at once from any number of goroutines. Lock
-// order: flight table shard, then flight, then buffer; then the store's own locks, and the books'. No
-// callback but Options.TenantShare, and no I/O happens under a lock.
+// order: flight table shard, then flight, then buffer; then the store's own locks, and the books', a
+// route's queue's and its ghosts'. No callback but Options.TenantShare, and no I/O happens under a lock.
 //
 // Sources: RFC 9110, 9111, 9211, 5861; otter v2's documentation; the way Varnish remembers what
-// can't be shared ("hit-for-miss").
+// can't be shared ("hit-for-miss"); SIEVE for routes with a ceiling (queue.go), SHARDS for what memory is worth
+// to a route (ghosts.go).
 package cache

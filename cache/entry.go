@@ -36,7 +36,9 @@ type entry struct {
 	// body is as stored: zstd-compressed if packed. size is its length as served.
 	body   []byte
 	packed bool
-	size   int64
+	// sampled: its hits are measured (see ghosts).
+	sampled bool
+	size    int64
 	// thawed is not nil if packed. heat may be nil: then the entry is never refreshed ahead.
 	thawed *thawed
 	heat   *heat

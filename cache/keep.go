@@ -46,6 +46,7 @@ func (f *flight) pack(e *entry) {
 func (f *flight) put(e *entry) bool {
 	e.counters = f.c.counters.of(f.req.Route.Upstream, f.req.Route.Name)
 	e.tenant = strings.Clone(f.req.Tenant) // which may be a part of the whole request header
+	f.c.sample(f.key, e)
 	became := unwanted
 	f.c.flights.conclude(f, func() {
 		became = f.c.store.admit(f.key, e, f.c.limitOf, func(old *record) *record {
@@ -61,6 +62,7 @@ func (f *flight) put(e *entry) bool {
 	switch became {
 	case admitted:
 		f.c.counters.stored.Inc()
+		f.c.confine(f.key, e.counters, e.weight()+int64(len(f.key)))
 		if f.superseded != nil {
 			f.c.flights.supersede(f)
 		}

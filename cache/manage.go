@@ -60,6 +60,7 @@ func (c *Cache) maintain() {
 		}
 		if o.CleanupInterval > 0 && time.Since(lastClean) >= o.CleanupInterval {
 			c.store.otter.CleanUp()
+			c.confineAll()
 			lastClean = time.Now()
 		}
 		if o.PersistInterval > 0 && o.PersistPath != "" && time.Since(lastSave) >= o.PersistInterval {

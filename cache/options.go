@@ -62,6 +62,14 @@ type Options struct {
 	// safe for concurrent use, and must not call the cache.
 	TenantShare func(tenant string) float64
 
+	// RouteShare gives the ceiling of a route, as a share of MaxBytes, 0..1; nil, or 1: it may fill the store. A
+	// route over its ceiling lets its own least valuable answers go. A lower one takes effect as the route
+	// stores, and at each clean-up. It must be quick and safe for concurrent use, and must not call the cache.
+	RouteShare func(upstream, route string) float64
+	// SampleKeys measures what memory is worth to each route on one key of so many, rounded up to a power
+	// of two, and on fewer where a route has many; 0: nothing is measured. More: less work, less known.
+	SampleKeys int
+
 	// Scope takes the metrics; nil: they are discarded.
 	Scope *observe.Scope
 	// OnAccess, if not nil, hears of each cacheable request. It must be quick, and may be called
@@ -117,6 +125,9 @@ func (o Options) Validate() error {
 	}
 	if o.PersistInterval < 0 {
 		faults = append(faults, fmt.Errorf("cache.persist_interval: %v is negative", o.PersistInterval))
+	}
+	if o.SampleKeys < 0 {
+		faults = append(faults, fmt.Errorf("cache: SampleKeys %d is negative; use 0 for no measurement", o.SampleKeys))
 	}
 	if o.CleanupInterval < 0 {
 		faults = append(faults, fmt.Errorf("cache.cleanup_interval: %v is negative", o.CleanupInterval))

@@ -113,6 +113,7 @@ func (d *disk) insert(list []keyed) int {
 		if !d.isForgotten(k) {
 			if d.c.store.restore(k.key, k.record, d.c.limitOf) {
 				n++
+				d.c.confine(k.key, k.variants[0].counters, k.bytes)
 			}
 		}
 		d.mu.Unlock()

@@ -49,6 +49,11 @@ func (s *store) deleted(e otter.DeletionEvent[string, *record]) {
 	s.count(e.Value, -1)
 	if e.Cause != otter.CauseReplacement { // else write has settled it
 		s.books.settle(e.Value, nil, nil)
+		if m := e.Value.memory(); m != nil {
+			if q := m.queue.Load(); q != nil {
+				q.remove(e.Key)
+			}
+		}
 	}
 	switch e.Cause {
 	case otter.CauseOverflow:
@@ -63,6 +68,9 @@ func (s *store) deleted(e otter.DeletionEvent[string, *record]) {
 
 func (s *store) count(r *record, sign int64) {
 	s.bytes.Add(sign * r.bytes)
+	if m := r.memory(); m != nil {
+		m.bytes.Add(sign * r.charge)
+	}
 	s.entries.Add(sign)
 	s.variants.Add(sign * int64(len(r.variants)))
 	var raw, stored int64
@@ -167,6 +175,24 @@ func (s *store) restore(key string, r *record, limit func(tenant string) int64) 
 func (s *store) remove(key string) bool {
 	_, ok := s.otter.Invalidate(key)
 	return ok
+}
+
+// giveWay lets r, if it is still under key, go for others of its route, and reports whether it was.
+func (s *store) giveWay(key string, r *record) (went bool) {
+	s.otter.ComputeIfPresent(key, func(old *record) (*record, otter.ComputeOp) {
+		if old != r {
+			return old, otter.CancelOp
+		}
+		went = true
+		return nil, otter.InvalidateOp
+	})
+	if went {
+		s.evictions.Add(1)
+		if s.evicted != nil {
+			s.evicted(key, r)
+		}
+	}
+	return went
 }
 
 // all are the records in no order; hottest in order of use. Neither holds a lock while the

@@ -61,6 +61,17 @@ func (c *chaos) calls(_, _ time.Time) (observe.CallSignals, int) {
 	return s, n
 }
 
+func (c *chaos) memory(_, _ time.Time) MemorySeen {
+	x := func(most float64) float64 { return math.Round(c.random.Float64() * most) }
+	m := MemorySeen{Seconds: x(60), MaxBytes: x(2) * 1e6, Bytes: x(2e6), Band: 5e4, Self: c.random.IntN(4) - 1}
+	for i := range c.random.IntN(4) {
+		m.Routes = append(m.Routes, MemoryRoute{Route: fmt.Sprint(i), Share: c.random.Float64(), Bytes: x(2e6), memorySums: memorySums{
+			Hits: x(40), Misses: x(40), Gained: x(90), Lost: x(9), GainedVariance: x(100), LostVariance: x(10),
+		}})
+	}
+	return m
+}
+
 // spied tells chaos how many samples the rule was shown.
 type spied struct {
 	Slow
@@ -92,6 +103,11 @@ func controllers() []anyController {
 		slow("batch.target.m", "batch", whole, func(w *chaos) Slow { return BatchRule(w.flow).Slow() }),
 		slow("batch.linger.m", "linger", seconds, func(w *chaos) Slow { return LingerRule(w.flow).Slow() }),
 		slow("retry.budget.m", "retry", knob.Spec{Kind: knob.KindFloat, Default: .1, Max: .4, MaxStep: .1}, func(w *chaos) Slow { return RetryRule(w.flow).Slow() }),
+		slow("cache.share.m", "memory", knob.Spec{Kind: knob.KindFloat, Default: .5, Min: .01, Max: 1, MaxStep: .3}, func(w *chaos) Slow {
+			r := MemoryRule(w.memory)
+			r.MinSamples = 0
+			return r.Slow()
+		}),
 		slow("codel.target.m", "codel", seconds, func(w *chaos) Slow { return CoDelRule(w.flow).Slow() }),
 		{"workers.f", knob.Spec{Name: "workers.f", Kind: knob.KindInt, Default: 20, Min: 2, Max: 60, MaxStep: 58}, func(*chaos) Plug {
 			return Plug{Knob: "workers.f", Kind: "search rate.f", Upstream: "f", Couple: "f", Safer: -1}
