@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,6 +144,7 @@ func TestSoak(t *testing.T) {
 	)
 	synctest.Test(t, func(t *testing.T) {
 		rng := rand.New(rand.NewPCG(1, 2))
+		var mu sync.Mutex                 // guards broken: refreshes run beside the test
 		broken := make([]time.Time, keys) // until when the key fails
 		good := make(map[string]time.Time)
 		o := &origin{}
@@ -150,7 +152,10 @@ func TestSoak(t *testing.T) {
 			var i int
 			_, _ = fmt.Sscanf(r.Key, "key%d", &i)
 			private := i%3 == 2
-			if time.Now().Before(broken[i]) {
+			mu.Lock()
+			fails := time.Now().Before(broken[i])
+			mu.Unlock()
+			if fails {
 				switch i % 4 {
 				case 0:
 					return reply(503, "no"), nil
@@ -175,7 +180,9 @@ func TestSoak(t *testing.T) {
 		served, failures, stale := 0, 0, 0
 		for start := time.Now(); time.Since(start) < 10*time.Minute; {
 			if rng.IntN(20) == 0 {
+				mu.Lock()
 				broken[rng.IntN(keys)] = time.Now().Add(time.Duration(rng.IntN(90)) * time.Second)
+				mu.Unlock()
 			}
 			i, user := rng.IntN(keys), fmt.Sprintf("u%d", rng.IntN(3))
 			r := get(httpRoute(), fmt.Sprintf("key%d", i))
