@@ -27,9 +27,9 @@ const (
 type Options struct {
 	// Enabled switches the preloader while it runs; a zero knob means on. Off forgets nothing.
 	Enabled knob.Bool
-	// MaxItems bounds each table: the keys that it follows, the contexts of sequences, and the requests that
-	// it could make again. Default 10,000, at least 16. A key takes about 120 bytes, a context 105 for eight
-	// associations, a kept request about 1 KB.
+	// MaxItems bounds each table: the keys that it follows, the requests that it could make again, and, twice
+	// as many, the contexts of sequences. Default 10,000, at least 16. A key takes about 110 bytes, a context
+	// 57 for four associations, a kept request about 1 KB.
 	MaxItems int
 	// Threshold is the least measured probability, 0..1, of a prediction that saves a whole wait; a zero
 	// knob means 0.2. Less finds more and wastes more. Budget and MinPrecision raise it when need be.

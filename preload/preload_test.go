@@ -349,7 +349,11 @@ func TestAnyStreamLeavesTheTablesBounded(t *testing.T) {
 			}
 			synctest.Wait()
 			for _, x := range b.Stats().Tables {
-				if x.Used > x.Size || x.Size > 64 {
+				limit := 64
+				if x.Name == "contexts" {
+					limit *= 2
+				}
+				if x.Used > x.Size || x.Size > limit {
 					t.Errorf("%s: the table grew to %+v", name, x)
 				}
 			}

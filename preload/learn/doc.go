@@ -5,8 +5,8 @@
 // # How it predicts
 //
 // Sequence: what one client asks for next. The last one, two and three keys of a session are contexts
-// (prediction by partial matching; Palpanas and Mendelzon, WCW 1999); each remembers up to eight keys that
-// came within the next four requests. Association: the same over the requests of all clients of a
+// (prediction by partial matching; Palpanas and Mendelzon, WCW 1999); the short one remembers up to eight
+// keys that came within the next four requests, the longer ones up to four that came sooner. Association: the same over the requests of all clients of a
 // tenant, at lags chosen near and as far back as a call takes, so that what is found comes in time (the
 // idea of MITHRIL: Yang et al., SoCC 2017). Periodic: keys asked for at regular times. Refresh: keys
 // whose copy ends, by how often and how lately they were asked for. Pattern: the next number of a

@@ -19,7 +19,7 @@ const (
 	callsCap = 512
 	trustCap = 32
 	// budgetShare of the budget is spent; the rest is for what is outstanding when somebody looks.
-	budgetShare = 0.9
+	budgetShare = 0.85
 	ceiling     = 0.97
 )
 

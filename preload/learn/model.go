@@ -7,9 +7,9 @@ const Never = math.MaxInt64
 
 // Options set up a Model. Zero values take the defaults.
 type Options struct {
-	// Keys is how many keys are tracked, default 10,000; Contexts how many contexts of sequences, default
-	// Keys; Sessions how many clients, default a quarter of Keys. Each is rounded up to a power of two. A key
-	// takes about 90 bytes, a context about 105 for eight associations, a session about 170.
+	// Keys is how many keys are tracked, default 10,000; Contexts how many nodes of four associations, default
+	// twice Keys; Sessions how many clients, default an eighth of Keys. Each is rounded up to a power of two. A
+	// key takes about 110 bytes, a node 57, a session 80.
 	Keys, Contexts, Sessions int
 	// Floor is the least probability, 0..1, of a prediction that saves a whole wait. Default 0.2.
 	Floor float64
@@ -30,10 +30,10 @@ func (o *Options) ensureDefaults() {
 		o.Keys = 10_000
 	}
 	if o.Contexts <= 0 {
-		o.Contexts = o.Keys
+		o.Contexts = 2 * o.Keys
 	}
 	if o.Sessions <= 0 {
-		o.Sessions = max(o.Keys/4, 64)
+		o.Sessions = max(o.Keys/8, 64)
 	}
 	if o.Floor <= 0 {
 		o.Floor = 0.2
@@ -104,6 +104,7 @@ type Model struct {
 	counts   [Sources]Counts
 	misses   uint64
 	promises [Sources][10][2]uint32
+	warmed   uint64 // see warm
 }
 
 const (
@@ -158,11 +159,8 @@ func (m *Model) Access(a Access) []Prediction {
 	m.beat(r, a.At)
 	m.touch(r, a.At)
 	m.plan(r, a.At)
-	s, g := m.session(a.Session), m.group(a.Group)
-	if fresh {
-		m.credit(s, g, a)
-	}
-	m.predict(s, g, a)
+	nodes := m.learn(m.session(a.Session), m.group(a.Group), &a, fresh)
+	m.predict(&nodes, &a)
 	return m.out
 }
 

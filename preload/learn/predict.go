@@ -25,23 +25,21 @@ func (c *candidates) add(p *Prediction) {
 	}
 }
 
-// predict takes a request into the streams, and offers what may follow.
-func (m *Model) predict(s *session, g *group, a Access) {
-	st := s.push(&a)
-	g.push(&a)
+// nodesSeen is how many nodes one request looks at, and kinds are theirs: the order, or association.
+const nodesSeen = orders + 3
+
+var kinds = [nodesSeen]int{0, 0, 1, 2, orders, orders}
+
+// predict offers what may follow a request.
+func (m *Model) predict(nodes *[nodesSeen]*followers, a *Access) {
 	var c candidates
-	if !m.o.Off[Sequence] {
-		for order, context := range st.contexts {
-			if context != 0 {
-				m.follow(&c, context, order, Sequence, &a)
-			}
+	for i, n := range nodes {
+		if n != nil {
+			m.follow(&c, n, kinds[i], a)
 		}
 	}
-	if !m.o.Off[Association] {
-		m.follow(&c, associated(a.Key, a.Group), orders, Association, &a)
-	}
 	if a.Family != 0 && m.o.KeyOf != nil && !m.o.Off[Pattern] {
-		m.count(&c, &a)
+		m.count(&c, a)
 	}
 	for i := range c.list[:c.n] {
 		m.offer(&c.list[i], a.At)
@@ -49,10 +47,10 @@ func (m *Model) predict(s *session, g *group, a Access) {
 }
 
 // follow adds what followed a context.
-func (m *Model) follow(c *candidates, context uint64, kind int, source Source, a *Access) {
-	n := m.rules.see(context)
-	if n == nil {
-		return
+func (m *Model) follow(c *candidates, n *followers, kind int, a *Access) {
+	source := Sequence
+	if kind == orders {
+		source = Association
 	}
 	for i, key := range n.Keys {
 		if n.Hits[i] == 0 || key == a.Key {

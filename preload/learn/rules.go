@@ -1,10 +1,10 @@
 package learn
 
-import "math"
+import "math/bits"
 
 const (
-	// successors is how many followers of a context are kept.
-	successors = 8
+	// successors is how many followers a node keeps. A context of one key has two nodes, see half.
+	successors = 4
 	// fade is when the counts of a follower are halved: so the recent counts for more, and none overflows.
 	fade = 64
 )
@@ -21,14 +21,22 @@ type followers struct {
 
 // rules hold what follows which context. A context is a hash of the last keys of a stream.
 type rules struct {
-	index table
-	nodes []followers
+	index  table
+	nodes  []followers
+	warmed uint64 // see warm
 }
 
 func newRules(size int) rules {
 	t := newTable(size)
 	return rules{index: t, nodes: make([]followers, t.size())}
 }
+
+// half is the node of a context in which key stands if it follows: contexts of one key, which have the
+// more followers, have two nodes, and longer ones a single one. So most nodes are full.
+func half(context, key uint64) uint64 { return context ^ (mix(key)>>32&1)<<63 }
+
+// halves are the nodes of a context.
+func halves(context uint64) (uint64, uint64) { return context, context ^ 1<<63 }
 
 // see takes in that a context occurred, and returns what may follow it.
 func (r *rules) see(context uint64) *followers {
@@ -95,13 +103,22 @@ func (n *followers) chance(i int) {
 	}
 }
 
-// packLead keeps a duration in a byte: eight steps for each doubling from 1 ms.
+// packLead keeps a duration in a byte: eight steps for each doubling from 1 ms, even within it.
 func packLead(d int64) uint8 {
-	ms := float64(d) / 1e6
+	ms := uint64(max(d, 0)) / 1e6
 	if ms <= 1 {
 		return 0
 	}
-	return uint8(min(255, 8*math.Log2(ms)))
+	doublings := bits.Len64(ms) - 1
+	return uint8(min(255, doublings*8+int(ms<<3>>doublings&7)))
 }
 
-func unpackLead(l uint8) int64 { return int64(math.Exp2(float64(l)/8) * 1e6) }
+// leads are the durations of the bytes.
+var leads = func() (d [256]int64) {
+	for l := range d {
+		d[l] = int64(float64(uint64(8+l%8)<<(l/8)) / 8 * 1e6)
+	}
+	return d
+}()
+
+func unpackLead(l uint8) int64 { return leads[l] }

@@ -78,7 +78,7 @@ func (m *Model) Load(r io.Reader, trust float32) error {
 		if s := rules.index.find(h); s < 0 {
 			s, _ = rules.index.add(h)
 			rules.nodes[s] = n
-			rules.index.used[s] = 1
+			rules.index.use(s)
 		}
 	}
 	m.rules = rules

@@ -9,14 +9,17 @@ const ways = 8
 // use.
 type table struct {
 	hashes []uint64 // 0: free
-	used   []uint8  // how often a slot may be passed over, 0..maxUsed
-	hands  []uint8  // of each set
-	mask   uint64   // of the number of sets
-	live   int
+	// marks of each set: two bits a slot, how often it may be passed over, and above them the hand. They are
+	// kept apart from the hashes and small, so that they stay in the processor's cache.
+	marks []uint32
+	mask  uint64 // of the number of sets
+	live  int
 }
 
 // maxUsed bounds how long a slot that was used often stays when it is not any more.
 const maxUsed = 3
+
+const handShift = 2 * ways
 
 // none is no slot.
 const none = int32(-1)
@@ -27,7 +30,7 @@ func newTable(size int) table {
 	for sets*ways < size {
 		sets *= 2
 	}
-	return table{hashes: make([]uint64, sets*ways), used: make([]uint8, sets*ways), hands: make([]uint8, sets), mask: uint64(sets - 1)}
+	return table{hashes: make([]uint64, sets*ways), marks: make([]uint32, sets), mask: uint64(sets - 1)}
 }
 
 func (t *table) size() int { return len(t.hashes) }
@@ -54,8 +57,9 @@ func (t *table) get(h uint64) int32 {
 
 // use counts a use of a slot.
 func (t *table) use(s int32) {
-	if t.used[s] < maxUsed {
-		t.used[s]++
+	at := 2 * (s % ways)
+	if mark := &t.marks[s/ways]; *mark>>at&maxUsed < maxUsed {
+		*mark += 1 << at
 	}
 }
 
@@ -72,20 +76,29 @@ func (t *table) add(h uint64) (slot int32, evicted uint64) {
 			return int32(base + i), 0
 		}
 	}
+	marks := t.marks[set]
 	for {
-		i := base + int(t.hands[set])
-		t.hands[set] = (t.hands[set] + 1) % ways
-		if t.used[i] > 0 {
-			t.used[i]--
+		way := int(marks >> handShift)
+		marks = marks&(1<<handShift-1) | uint32(way+1)%ways<<handShift
+		if at := 2 * way; marks>>at&maxUsed > 0 {
+			marks -= 1 << at
 			continue
 		}
-		evicted = t.hashes[i]
-		t.put(i, h)
-		return int32(i), evicted
+		t.marks[set] = marks
+		evicted = t.hashes[base+way]
+		t.put(base+way, h)
+		return int32(base + way), evicted
 	}
 }
 
-func (t *table) put(i int, h uint64) { t.hashes[i], t.used[i] = h, 0 }
+// put takes a slot that has no second chance left.
+func (t *table) put(i int, h uint64) { t.hashes[i] = h }
+
+// victim is the slot that add would probably take.
+func (t *table) victim(h uint64) int32 {
+	set := mix(h) & t.mask
+	return int32(set*ways) + int32(t.marks[set]>>handShift)
+}
 
 // mix spreads the bits of a hash (the finaliser of SplitMix64).
 func mix(x uint64) uint64 {

@@ -1,5 +1,7 @@
 package learn
 
+import "reflect"
+
 // Edge is one association: what follows a key.
 type Edge struct {
 	To uint64
@@ -13,11 +15,14 @@ type Edge struct {
 
 // Follows returns what follows a key in the requests of a group, in no order.
 func (m *Model) Follows(key, tenant uint64) (edges []Edge) {
-	for _, c := range []struct {
-		context uint64
-		source  Source
-	}{{join(key, tenant), Sequence}, {associated(key, tenant), Association}} {
-		s := m.rules.index.find(c.context)
+	one, two := halves(join(key, tenant))
+	three, four := halves(associated(key, tenant))
+	for i, context := range []uint64{one, two, three, four} {
+		source := Sequence
+		if i > 1 {
+			source = Association
+		}
+		s := m.rules.index.find(context)
 		if s < 0 {
 			continue
 		}
@@ -28,7 +33,7 @@ func (m *Model) Follows(key, tenant uint64) (edges []Edge) {
 			}
 			edges = append(edges, Edge{
 				To: to, Weight: float64(n.Hits[i]) / float64(max(n.Chances[i], 1)), Count: int(n.Chances[i]),
-				Lead: unpackLead(n.Leads[i]), Source: c.source,
+				Lead: unpackLead(n.Leads[i]), Source: source,
 			})
 		}
 	}
@@ -45,11 +50,17 @@ type Size struct {
 // Sizes returns how full the tables of keys, contexts and sessions are, and how many associations the
 // contexts hold.
 func (m *Model) Sizes() (keys, contexts, sessions Size) {
-	const hash, record, node, ring, place = 9, 104, 96, 4*48 + 8, 4
-	return Size{m.keys.live, m.keys.size(), m.keys.size() * (hash + record + place)},
-		Size{m.rules.index.live, m.rules.index.size(), m.rules.index.size() * (hash + node)},
-		Size{m.sessions.live, m.sessions.size(), m.sessions.size() * (hash + ring)}
+	const place = 4 // on the agenda
+	return m.keys.sizeWith(sizeOf[record]() + place), m.rules.index.sizeWith(sizeOf[followers]()), m.sessions.sizeWith(sizeOf[session]())
 }
+
+// sizeWith is the size of a table with values of so many bytes.
+func (t *table) sizeWith(value int) Size {
+	return Size{t.live, t.size(), len(t.hashes)*(8+value) + 4*len(t.marks)}
+}
+
+// sizeOf is how many bytes a value takes in an array.
+func sizeOf[T any]() int { return int(reflect.TypeFor[T]().Size()) }
 
 // Associations counts the followers of all contexts. It looks at the whole table.
 func (m *Model) Associations() (n int) {
