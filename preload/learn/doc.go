@@ -6,9 +6,9 @@
 //
 // Sequence: what one client asks for next. The last one, two and three keys of a session are contexts
 // (prediction by partial matching; Palpanas and Mendelzon, WCW 1999); the short one remembers up to eight
-// keys that came within the next four requests, the longer ones up to four that came sooner. Association: the same over the requests of all clients of a
-// tenant, at lags chosen near and as far back as a call takes, so that what is found comes in time (the
-// idea of MITHRIL: Yang et al., SoCC 2017). Periodic: keys asked for at regular times. Refresh: keys
+// keys that came within the next four requests, the longer ones up to four that came sooner. Association:
+// the same over the requests of all clients of a tenant, at lags chosen near and as far back as a call
+// takes, so that what is found comes in time (the idea of MITHRIL: Yang et al., SoCC 2017). Periodic: keys asked for at regular times. Refresh: keys
 // whose copy ends, by how often and how lately they were asked for. Pattern: the next number of a
 // family of keys (pages, ids, blocks), which may never have been asked for, and links from the ids in one
 // answer to another route.
