@@ -6,6 +6,6 @@
 // PENSTOCK_TRACES names, else ../shared/traces beside the repository. Without traces the replays of
 // traces are skipped; those of made-up streams always run.
 //
-//	go test ./preload -run Table -v            # the table
+//	go test ./preload -run Table -v -args -full     # the table
 //	go test ./preload -run Table -v -update    # and write it into ../docs/preloading.md
 package preload

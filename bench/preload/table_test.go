@@ -13,7 +13,13 @@ import (
 	"penstock/demo"
 )
 
-var update = flag.Bool("update", false, "write the table into docs/preloading.md")
+var (
+	full   = flag.Bool("full", false, "replay the traces whole, by every method")
+	update = flag.Bool("update", false, "the same, and write the table into docs/preloading.md")
+)
+
+// shortRows is how much of each trace the short form replays.
+const shortRows = 15_000
 
 // traces are the files of the folder of traces; without any the test is skipped.
 func traces(t *testing.T) []string {
@@ -87,6 +93,9 @@ func setups(keys int) []struct {
 // TestTable replays every trace by every method. It holds the promises: at most a tenth more calls, and
 // no less hits than without prefetching by more than chance.
 func TestTable(t *testing.T) {
+	if !*full && !*update {
+		t.Skip("minutes long: run it with -args -full")
+	}
 	var out bytes.Buffer
 	for _, path := range traces(t) {
 		rows, keys := load(t, path)
@@ -114,6 +123,19 @@ func TestTable(t *testing.T) {
 	t.Log(out.String())
 	if *update {
 		write(t, out.String())
+	}
+}
+
+func TestTheBudgetHoldsOnTheBeginningOfEachTrace(t *testing.T) {
+	for _, path := range traces(t) {
+		rows, _ := load(t, path)
+		rows = rows[:min(len(rows), shortRows)]
+		s := Setup{TTL: 600_000_000_000, Latency: 200_000_000}
+		none := Replay(rows, s, nil)
+		ours, _ := ReplayModel(rows, s)
+		if extra(ours, none) > 10 || ours.HitRatio() < none.HitRatio()-0.005 {
+			t.Errorf("%s: %.1f %% extra calls, hit ratio %.3f, without %.3f", path, extra(ours, none), ours.HitRatio(), none.HitRatio())
+		}
 	}
 }
 
