@@ -65,6 +65,11 @@ type Epoch struct {
 	InFlight float64
 	// Routes are the times of the good calls by route.
 	Routes map[string]RouteTimes
+	// Answers are the good ones that ended by the clock in a while under this limit, Counted how many that is a second;
+	// 0: not known yet. Hanging is the share of the permits then held by calls that don't end, 0 if none are believed to.
+	Answers int
+	Counted float64
+	Hanging float64
 }
 
 // mean is the mean duration of a good call, in seconds.
@@ -230,7 +235,12 @@ func (g *gauge) add(c observe.Call, now time.Time) (Epoch, bool) {
 	if float64(c.InFlight) < math.Floor(fullRatio*g.limit) {
 		g.hung.begin(now.Add(g.trip)) // the demand paused, and so did the ends of calls
 	}
-	g.hung.end(c.Duration, now)
+	switch {
+	case good(c.Outcome):
+		g.hung.end(c.Duration, now)
+	case c.Outcome == observe.OutcomeTimeout:
+		g.hung.gaveUp(c.Duration, g.trip)
+	}
 	if c.Start.Before(g.since) || c.Outcome == observe.OutcomeCanceled || c.Outcome == observe.OutcomeDown {
 		return Epoch{}, false
 	}

@@ -66,7 +66,8 @@ type KneeState struct {
 	Cause string
 	// Surprised: the epoch was one that nothing foretold. Shifted: the upstream itself became slower or
 	// faster while the search was under way.
-	Surprised, Shifted bool
+	// Fell: the net took permits back; it judges by itself what that did.
+	Surprised, Shifted, Fell bool
 
 	blend  blend
 	belief *belief
@@ -83,6 +84,7 @@ type KneeState struct {
 	faster float64 // sums of small surprises, in standard deviations
 	look    looking
 	ceiling ceiling
+	net     net
 	earlier *earlierKnee // of another process, until the first epoch
 }
 
@@ -145,6 +147,7 @@ func (k *kneeStep) decide() Step {
 	case e.Overload >= overloadCalls && over >= overloadRatio:
 		return k.cut(over)
 	}
+	k.s.Fell = false
 	k.s.ceiling.pass(e.Span)
 	if c := &k.s.ceiling; c.tested > 0 {
 		c.tested = max(c.tested, e.Limit)
@@ -154,6 +157,11 @@ func (k *kneeStep) decide() Step {
 	switch {
 	case !ok:
 		return k.stay("waiting", "no call of %d succeeded in time to be measured", e.Calls)
+	}
+	if step, ok := k.caught(); ok {
+		return step
+	}
+	switch {
 	case surprised || k.s.Phase == KneeTest:
 		return k.test(surprised)
 	case k.s.Phase == KneeLook:

@@ -39,6 +39,7 @@ func NewSearch() Fast { return &search{} }
 // finding is where a search began and what it came to.
 type finding struct {
 	began         bool
+	net           bool // the net took permits back
 	from, to      float64
 	steps         int
 	before, after Epoch
@@ -66,6 +67,9 @@ func (s *search) OnCall(c observe.Call, now time.Time, h Hand) {
 	case ready:
 		s.step(k, e, now, h)
 	case (s.knee.Phase == KneeLook || s.knee.Phase == KneeTest) && s.gauge.idle(now):
+		s.giveUp(now, h)
+	case h.Mode == ModeActive && s.knee.beyond(c.InFlight, s.gauge.limit) && s.gauge.hung.gone >= hungGone && s.gauge.idle(now):
+		s.knee.Rest = s.knee.back()
 		s.giveUp(now, h)
 	}
 }
@@ -134,17 +138,30 @@ func (s *search) move(step Step, rested, e Epoch, now time.Time, h Hand) bool {
 		s.gauge.restart(s.gauge.cut(now), now)
 		return false
 	}
-	if !s.found.began {
+	switch {
+	case s.knee.Fell:
+		// What the search found so far it found by the times of calls that tell too little.
+		s.flush()
+		s.found = finding{began: true, net: true, from: e.Limit, before: e, rule: step.Rule, reason: step.Reason}
+	case !s.found.began:
 		s.found = finding{began: true, from: e.Limit, before: e}
 		if rested.Limit == e.Limit && s.knee.Phase != KneeTest {
 			s.found.before = rested
 		}
 	}
-	if s.knee.Phase == KneeSettle || s.found.rule == "" {
+	if (s.knee.Phase == KneeSettle || s.found.rule == "") && !s.found.net {
 		s.found.rule, s.found.reason = step.Rule, step.Reason
 	}
 	s.found.steps++
 	return s.turn(step.To, now, h)
+}
+
+// flush puts what searches came to in the ledger as it is.
+func (s *search) flush() {
+	if s.summary.began && s.summary.from != s.summary.to {
+		s.taken = append(s.taken, s.summary)
+	}
+	s.summary = finding{}
 }
 
 // shadow notes what would be done.
@@ -177,6 +194,11 @@ func (s *search) settle(e Epoch, now time.Time, h Hand) {
 	if f.to == f.from {
 		return // a look that changed nothing
 	}
+	if f.net {
+		f.count()
+		s.taken = append(s.taken, f)
+		return
+	}
 	if f.judge(h.Appetite); f.verdict == VerdictWorse {
 		s.reason = "rolled back: " + f.measured
 		s.knee.Phase, s.knee.Rest = KneeSettle, f.from
@@ -189,6 +211,22 @@ func (s *search) settle(e Epoch, now time.Time, h Hand) {
 		f.judge(h.Appetite)
 	}
 	s.summary = f
+}
+
+// count compares the answers that were counted.
+func (f *finding) count() {
+	b, e := &f.before, &f.after
+	f.verdict = VerdictNeutral
+	if b.Counted <= 0 || e.Counted <= 0 {
+		f.measured = "too few answers were counted to compare them"
+		return
+	}
+	gain, noise := e.Counted/b.Counted-1, math.Hypot(b.counted(), e.counted())
+	f.confidence = math.Erf(math.Abs(gain) / max(noise, 1e-9) / math.Sqrt2)
+	f.measured = fmt.Sprintf("answers counted %+.0f %% (to %.1f/s)", 100*gain, e.Counted)
+	if gain > max(betterGain, sureNoise*noise) {
+		f.verdict = VerdictBetter
+	}
 }
 
 // judge compares the epochs before and after, at the same mix of routes. What may be chance counts as
@@ -258,7 +296,7 @@ func (s *search) Tick(now time.Time, h Hand) []Decision {
 func (f *finding) decision(now time.Time) Decision {
 	before := f.before.signals()
 	rule, reason := f.rule, f.reason
-	if f.steps > 1 {
+	if f.steps > 1 && !f.net {
 		rule, reason = f.story()
 	}
 	return Decision{

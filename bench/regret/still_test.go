@@ -76,7 +76,7 @@ func init() {
 			id: "q", title: "40 slots of 100 ms, the newest served first", timeout: 10 * sec, warmup: 30 * sec, length: 180 * sec,
 			world:   world{slots: always(40.0), service: serving(always(ms(100))), spread: .2, thrash: .5, newest: true},
 			callers: always(200), workers: ladder, trip: ms(100),
-			note: "what our side gives up after 10 s stays in this upstream's queue for ever, and slows it; a limit over the slots leaves it crippled. The calls that end are quick ones, so that growth seems to pay; calls that hang are found by Little's law only after several round trips, too late here.",
+			note: "what our side gives up after 10 s stays in this upstream's queue for ever, and slows it; a limit over the slots leaves it crippled. The calls that end are quick ones, so that growth seems to pay. Until calls are given up nothing tells those that hang from slow ones; then the net, which counts answers by the clock, leaves the permits that calls hold that hang, and stays a little below the slots.",
 		},
 	)
 }
