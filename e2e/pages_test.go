@@ -85,10 +85,11 @@ func TestAKnobIsPinnedAndUnpinned(t *testing.T) {
 	b := open(t)
 	b.visit(d.admin + "/tuning?knob=workers.movies")
 	const row = `document.getElementById('k-workers.movies')`
+	b.overhear()
 	b.click(`[id="k-workers.movies"] details.edit summary`)
 	b.run(row + `.querySelector('input[name=value]').value = '9'; ` + row + `.querySelector('input[name=note]').value = 'a test'; ` + row + `.querySelector('select[name=for]').value = '1h'; ` + row + `.querySelector('button.primary').click()`)
 	b.until(row + `.innerText.includes('pin until') && ` + row + `.innerText.includes('a test') && ` + row + `.querySelector('strong').textContent === '9'`)
-	b.until(`document.getElementById('said').textContent.includes('workers.movies is pinned')`)
+	b.until(`window.heard.includes('workers.movies is pinned')`)
 	b.click(`[id="k-workers.movies"] button.unpin`)
 	b.until(`!` + row + `.innerText.includes('pin until')`)
 
@@ -96,7 +97,7 @@ func TestAKnobIsPinnedAndUnpinned(t *testing.T) {
 	b.expect("422")
 	b.click(`[id="k-workers.movies"] details.edit summary`)
 	b.run(row + `.querySelector('input[name=value]').value = '-5'; ` + row + `.querySelector('button.primary').click()`)
-	b.until(`document.querySelector('#said .fault')?.textContent.includes('within')`)
+	b.until(`window.heard.includes('within')`)
 }
 
 func TestADecisionIsOpenedFromItsMark(t *testing.T) {
@@ -117,6 +118,11 @@ func TestADecisionIsOpenedFromItsMark(t *testing.T) {
 	b.until(`document.getElementById('decision')`)
 }
 
+// overhear keeps in window.heard what the page says: its words go after some seconds, which a slow machine may miss.
+func (b *tab) overhear() {
+	b.run(`window.heard = ''; new MutationObserver(() => { window.heard += document.getElementById('said').textContent }).observe(document.getElementById('said'), { childList: true })`)
+}
+
 func TestAReloadWithABadAndAGoodFile(t *testing.T) {
 	d := startDemo(t)
 	b := open(t)
@@ -124,8 +130,9 @@ func TestAReloadWithABadAndAGoodFile(t *testing.T) {
 	b.visit(d.admin + "/config")
 	whole := ""
 	d.edit(t, func(s string) string { whole = s; return s + "\nnonsense: 1\n" })
+	b.overhear()
 	b.click("#reload")
-	b.until(`document.querySelector('#said .fault')?.textContent.includes('nonsense')`)
+	b.until(`window.heard.includes('nonsense')`)
 	b.until(`document.querySelector('#reload-failed')?.textContent.includes('nonsense')`)
 	b.do(chromedp.Navigate(d.admin + "/queue"))
 	b.until(`document.querySelector('#reload-failed')`)
@@ -145,24 +152,6 @@ func TestAllKnobsAreFrozenAndThawed(t *testing.T) {
 	b.until(`document.querySelector('.top').innerText.includes('frozen') && document.getElementById('freeze').innerText.includes('Thaw')`)
 	b.click("#freeze")
 	b.until(`!document.querySelector('.top').innerText.includes('frozen') && document.getElementById('freeze').innerText.includes('Freeze')`)
-}
-
-func TestAPurgeAsksFirst(t *testing.T) {
-	d := startDemo(t)
-	d.ask(t.Context(), 30)
-	b := open(t)
-	b.visit(d.admin + "/cache")
-	const form = `form[data-choice]`
-	b.run(`document.querySelector('` + form + ` [name=by]').value = 'all'; document.querySelector('` + form + ` button').click()`)
-	b.until(`document.getElementById('ask').open`)
-	b.click(`#ask button[value=no]`)
-	b.until(`!document.getElementById('ask').open`)
-	if s := b.text(`document.getElementById('said').textContent`); s != "" {
-		t.Errorf("after Cancel the page says %q", s)
-	}
-	b.run(`document.querySelector('` + form + ` button').click()`)
-	b.click(`#ask button[value=yes]`)
-	b.until(`/\d+ entries were purged/.test(document.getElementById('said').textContent)`)
 }
 
 func TestDarkModeIsChosenAndStays(t *testing.T) {

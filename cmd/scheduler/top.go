@@ -44,7 +44,7 @@ each interval, until Ctrl-C. Where the output is no terminal, one snapshot is pr
 }
 
 func (c *cli) top(ctx context.Context, once bool, interval time.Duration) error {
-	width, height, terminal := c.terminal()
+	width, _, terminal := c.terminal()
 	if c.asJSON || once || !terminal {
 		n, err := c.now(ctx)
 		if err != nil {
@@ -69,7 +69,7 @@ func (c *cli) top(ctx context.Context, once bool, interval time.Duration) error 
 		} else if p := new(client.Problem); errors.As(err, &p) {
 			return err // it answers and refuses: waiting does not help
 		}
-		width, height, _ = c.terminal()
+		width, height, _ := c.terminal()
 		frame := bytes.ReplaceAll(drawTop(last, err, width, height, true), []byte("\n"), []byte("\x1b[K\r\n"))
 		if _, err := c.out.Write(append(append([]byte("\x1b[H"), frame...), "\x1b[J"...)); err != nil {
 			return err
