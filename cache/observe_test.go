@@ -25,6 +25,7 @@ func (w *watcher) look(l Look) {
 
 func (w *watcher) last(t *testing.T, want int) Look {
 	t.Helper()
+	synctest.Wait() // a look is told beside the answer
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.looks) != want {
