@@ -60,8 +60,8 @@ func TestAttemptsPauseLongerEachTimeAndThenTheJobIsDead(t *testing.T) {
 		if got := len(w.ran()); got != 2 {
 			t.Errorf("%d attempts after 10 s", got)
 		}
-		w.after(15*time.Second, j.ID, Queued)
-		dead := w.after(5*time.Second, j.ID, Dead)
+		w.after(13*time.Second, j.ID, Queued) // the second pause is 16 to 20 s
+		dead := w.after(8*time.Second, j.ID, Dead)
 		if dead.Attempts != 3 || dead.Result == nil || dead.Result.Status != 500 {
 			t.Errorf("dead %+v", dead)
 		}
