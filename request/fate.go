@@ -2,9 +2,10 @@ package request
 
 import (
 	"errors"
+	"math"
 	"net/http"
+	"net/textproto"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -32,7 +33,8 @@ func FateOf(status int, h http.Header, err error) (f Fate, after time.Duration) 
 		case status < http.StatusBadRequest:
 			return FateGood, 0
 		case status >= 500, status == http.StatusTooManyRequests, status == http.StatusRequestTimeout, status == http.StatusTooEarly:
-			return FateRetry, RetryAfter(h, time.Now())
+			after, _ = RetryAfter(h, time.Now())
+			return FateRetry, min(after, longestAfter)
 		}
 		return FateFinal, 0
 	}
@@ -49,15 +51,29 @@ func FateOf(status int, h http.Header, err error) (f Fate, after time.Duration) 
 	return FateFinal, 0
 }
 
-// RetryAfter reads the header of that name, in seconds or as a date; 0 if there is none that can be
-// read.
-func RetryAfter(h http.Header, now time.Time) time.Duration {
-	v := strings.TrimSpace(h.Get("Retry-After"))
-	if n, err := strconv.ParseUint(v, 10, 31); err == nil {
-		return time.Duration(n) * time.Second
+// longestAfter keeps sums with what FateOf gives from overflowing.
+const longestAfter = math.MaxInt32 * time.Second
+
+// RetryAfter reads Retry-After (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it were not
+// there.
+func RetryAfter(h http.Header, now time.Time) (d time.Duration, told bool) {
+	v := textproto.TrimString(h.Get("Retry-After"))
+	if v == "" {
+		return 0, false
 	}
-	if at, err := http.ParseTime(v); err == nil {
-		return max(at.Sub(now), 0)
+	if v[0] >= '0' && v[0] <= '9' {
+		seconds, err := strconv.ParseUint(v, 10, 64)
+		switch {
+		case err == nil && seconds <= math.MaxInt64/uint64(time.Second):
+			return time.Duration(seconds) * time.Second, true
+		case err == nil || errors.Is(err, strconv.ErrRange):
+			return math.MaxInt64, true
+		}
+		return 0, false
 	}
-	return 0
+	at, err := http.ParseTime(v)
+	if err != nil {
+		return 0, false
+	}
+	return max(at.Sub(now), 0), true
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/dunglas/httpsfv"
 
 	"penstock/observe"
+	"penstock/request"
 )
 
 const (
@@ -47,14 +48,14 @@ func ReadQuota(h http.Header, now time.Time) *observe.Quota {
 			q.fields = append(q.fields, quotaField{strings.ToLower(name), strings.TrimSpace(value)})
 		}
 	}
-	after, told := retryAfter(h, now)
+	after, told := request.RetryAfter(h, now)
 	if !told && len(q.fields) == 0 {
 		return nil
 	}
 	if d, err := http.ParseTime(h.Get("Date")); err == nil {
 		q.now = d
 		if told && !digits(h.Get("Retry-After")) {
-			after, _ = retryAfter(h, d)
+			after, _ = request.RetryAfter(h, d)
 		}
 	}
 	// The order of a map is by chance; windows must not be.

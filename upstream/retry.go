@@ -3,11 +3,8 @@ package upstream
 import (
 	"context"
 	"io"
-	"math"
 	"math/rand/v2"
 	"net/http"
-	"net/textproto"
-	"strconv"
 	"strings"
 	"time"
 
@@ -78,7 +75,7 @@ func (x *exchange) mayRetry(retry int, header http.Header) (delay time.Duration,
 	}
 	delay = jitter(o.BaseDelay, o.MaxDelay, retry)
 	now := time.Now()
-	if after, told := retryAfter(header, now); told {
+	if after, told := request.RetryAfter(header, now); told {
 		if after > o.MaxDelay {
 			return 0, false
 		}
@@ -133,35 +130,6 @@ func jitter(base, most time.Duration, retry int) time.Duration {
 		ceiling = base << retry
 	}
 	return time.Duration(rand.Int64N(int64(ceiling) + 1))
-}
-
-// retryAfter reads Retry-After (RFC 9110, 10.2.3): seconds, or a date. Anything else is as if it
-// were not there.
-func retryAfter(h http.Header, now time.Time) (time.Duration, bool) {
-	v := textproto.TrimString(h.Get("Retry-After"))
-	if v == "" {
-		return 0, false
-	}
-	if v[0] >= '0' && v[0] <= '9' {
-		seconds, err := strconv.ParseUint(v, 10, 64)
-		switch {
-		case err == nil && seconds <= math.MaxInt64/uint64(time.Second):
-			return time.Duration(seconds) * time.Second, true
-		case err == nil || isRange(err):
-			return math.MaxInt64, true
-		}
-		return 0, false
-	}
-	at, err := http.ParseTime(v)
-	if err != nil {
-		return 0, false
-	}
-	return max(at.Sub(now), 0), true
-}
-
-func isRange(err error) bool {
-	e, ok := err.(*strconv.NumError)
-	return ok && e.Err == strconv.ErrRange
 }
 
 // discard ends an attempt whose answer is not handed on.

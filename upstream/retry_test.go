@@ -230,7 +230,7 @@ func FuzzRetryAfter(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		d, told := retryAfter(http.Header{"Retry-After": {s}}, testTime)
+		d, told := request.RetryAfter(http.Header{"Retry-After": {s}}, testTime)
 		if d < 0 || !told && d != 0 {
 			t.Fatalf("%q: %s, %v", s, d, told)
 		}
