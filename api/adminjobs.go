@@ -29,7 +29,11 @@ func (a *admin) serveJobs(w http.ResponseWriter, r *http.Request) {
 		tenant := query.Get("tenant")
 		f.Tenant = &tenant
 	}
-	list := listJobs(a.o.Jobs, f)
+	list, err := listJobs(r.Context(), a.o.Jobs, f)
+	if err != nil {
+		a.fail(w, r, exchangeOf(r), err)
+		return
+	}
 	list.Counts = a.o.Jobs.Counts()
 	a.writeJSON(w, r, http.StatusOK, list.complete())
 }

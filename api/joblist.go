@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"net/url"
@@ -55,12 +56,14 @@ func jobFilter(query url.Values) (JobFilter, error) {
 }
 
 // listJobs gives one page.
-func listJobs(jobs Jobs, f JobFilter) jobList {
-	l := jobList{Jobs: jobs.Jobs(f)}
+func listJobs(ctx context.Context, jobs Jobs, f JobFilter) (l jobList, err error) {
+	if l.Jobs, err = jobs.Jobs(ctx, f); err != nil {
+		return l, err
+	}
 	if n := len(l.Jobs); n == f.Limit {
 		l.Next = l.Jobs[n-1].ID
 	}
-	return l
+	return l, nil
 }
 
 // errJobEnded ends an event stream.

@@ -104,7 +104,7 @@ type Jobs interface {
 	Submit(ctx context.Context, s JobSpec) (j Job, replayed bool, err error)
 	Job(ctx context.Context, id string) (Job, error)
 	// Jobs lists jobs, newest first, without params, results and errors.
-	Jobs(f JobFilter) []Job
+	Jobs(ctx context.Context, f JobFilter) ([]Job, error)
 	// Result is the answer of a job that ended with one.
 	Result(ctx context.Context, id string) (*request.Response, error)
 	Cancel(ctx context.Context, id string) (Job, error)
@@ -325,7 +325,10 @@ func (d *data) serveJobs(w http.ResponseWriter, r *http.Request) {
 	f.Tenant = &tenant.Name
 	var list jobList
 	if d.o.Jobs != nil {
-		list = listJobs(d.o.Jobs, f)
+		if list, err = listJobs(r.Context(), d.o.Jobs, f); err != nil {
+			d.fail(w, r, exchangeOf(r), err)
+			return
+		}
 	}
 	d.writeJSON(w, r, http.StatusOK, list.complete())
 }

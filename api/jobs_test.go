@@ -45,7 +45,7 @@ func (f *fakeJobs) Job(_ context.Context, id string) (Job, error) {
 	return f.job(), nil
 }
 
-func (f *fakeJobs) Jobs(JobFilter) []Job { return []Job{f.job()} }
+func (f *fakeJobs) Jobs(context.Context, JobFilter) ([]Job, error) { return []Job{f.job()}, f.err }
 
 func (f *fakeJobs) Result(context.Context, string) (*request.Response, error) {
 	if f.state != "done" {
@@ -104,6 +104,7 @@ func jobCases(t *testing.T) (all []contractCase) {
 		contractCase{"get", path, "200", data(done), get(path + "?state=done,dead&limit=1")},
 		contractCase{"get", path, "400", data(done), get(path + "?state=lost")},
 		contractCase{"get", path, "401", data(done, unknown), get(path)},
+		contractCase{"get", path, "503", data(&fakeJobs{err: away}), get(path)},
 		contractCase{"get", path + "/{id}", "200", data(dead), get(path + "/mine")},
 		contractCase{"get", path + "/{id}", "401", data(done, unknown), get(path + "/mine")},
 		contractCase{"get", path + "/{id}", "404", data(done), get(path + "/other")},
@@ -133,6 +134,7 @@ func adminJobCases(t *testing.T, done, conflict *fakeJobs, get func(string) *htt
 	all = append(all,
 		contractCase{"get", path, "200", plane(done), get(path + "?tenant=a&state=done")},
 		contractCase{"get", path, "400", plane(done), get(path + "?limit=none")},
+		contractCase{"get", path, "503", plane(&fakeJobs{err: request.Errorf(request.ProblemUnavailable, "away")}), get(path)},
 		contractCase{"get", path + "/{id}", "200", plane(done), get(path + "/mine")},
 		contractCase{"get", path + "/{id}", "404", plane(done), get(path + "/other")})
 	for _, op := range []string{"/cancel", "/retry"} {

@@ -193,18 +193,21 @@ func (j apiJobs) Retry(ctx context.Context, id string) (api.Job, error) {
 	return shown(changed), jobError(err)
 }
 
-func (j apiJobs) Jobs(f api.JobFilter) []api.Job {
+func (j apiJobs) Jobs(ctx context.Context, f api.JobFilter) ([]api.Job, error) {
 	filter := jobs.Filter{Tenant: f.Tenant, Route: f.Route, Before: f.Before, Limit: f.Limit}
 	for _, s := range f.States {
 		filter.States = append(filter.States, jobs.State(s))
 	}
-	found := j.s.List(filter)
+	found, err := j.s.List(ctx, filter)
+	if err != nil {
+		return nil, jobError(err)
+	}
 	list := make([]api.Job, len(found))
 	for i, b := range found {
 		list[i] = api.Job{ID: b.ID, State: string(b.State), Tenant: b.Tenant, Route: b.Route, Urgency: b.Urgency,
 			Created: b.Created, RunAt: b.RunAt, Ended: b.Ended, Attempts: b.Attempts}
 	}
-	return list
+	return list, nil
 }
 
 func (j apiJobs) Result(ctx context.Context, id string) (*request.Response, error) {

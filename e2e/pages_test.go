@@ -154,6 +154,26 @@ func TestAllKnobsAreFrozenAndThawed(t *testing.T) {
 	b.until(`!document.querySelector('.top').innerText.includes('frozen') && document.getElementById('freeze').innerText.includes('Freeze')`)
 }
 
+func TestAPurgeAsksFirst(t *testing.T) {
+	d := startDemo(t)
+	d.ask(t.Context(), 30)
+	b := open(t)
+	b.visit(d.admin + "/cache")
+	const form = `form[data-choice]`
+	b.overhear()
+	b.run(`document.querySelector('` + form + ` [name=by]').value = 'all'; document.querySelector('` + form + ` button').click()`)
+	b.until(`document.getElementById('ask').open`)
+	b.click(`#ask button[value=no]`)
+	b.until(`!document.getElementById('ask').open`)
+	b.run(`document.querySelector('` + form + ` button').click()`)
+	b.until(`document.getElementById('ask').open`)
+	if s := b.text(`window.heard`); s != "" {
+		t.Errorf("after Cancel the page says %q", s)
+	}
+	b.click(`#ask button[value=yes]`)
+	b.until(`/\d+ entries were purged/.test(window.heard)`)
+}
+
 func TestDarkModeIsChosenAndStays(t *testing.T) {
 	d := startDemo(t)
 	b := open(t)

@@ -103,6 +103,15 @@ func (w *world) submit(spec Spec) *Job {
 	return j
 }
 
+func (w *world) listed(f Filter) []Brief {
+	w.t.Helper()
+	found, err := w.List(w.t.Context(), f)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return found
+}
+
 func (w *world) job(id string) *Job {
 	w.t.Helper()
 	j, err := w.Job(w.t.Context(), id)

@@ -163,7 +163,7 @@ func (s *Service) Submit(ctx context.Context, spec Spec) (j *Job, replayed bool,
 	return j, false, nil
 }
 
-// loadWait is how long a submission waits for the kept records to be read.
+// loadWait is how long a submission or a list waits for the kept records to be read.
 const loadWait = 5 * time.Second
 
 // await waits until all records are known.
@@ -248,8 +248,14 @@ func (s *Service) Result(ctx context.Context, id string) (*Job, []byte, error) {
 	return j, body, err
 }
 
-// List returns the jobs that match, newest first, without asking the engine.
-func (s *Service) List(f Filter) []Brief { return s.index.list(f) }
+// List returns the jobs that match, newest first, without asking the engine. Just after a start it waits
+// until what is kept has been read. Errors: ErrUnavailable.
+func (s *Service) List(ctx context.Context, f Filter) ([]Brief, error) {
+	if err := s.await(ctx); err != nil {
+		return nil, err
+	}
+	return s.index.list(f), nil
+}
 
 // Counts is how many jobs there are in each state.
 func (s *Service) Counts() map[State]int { return s.index.Counts() }

@@ -308,7 +308,7 @@ func TestOldJobsGoAndFullIsSaid(t *testing.T) {
 				t.Errorf("an old job: %v", err)
 			}
 		}
-		if n := w.index.size(); n != 0 || len(w.List(Filter{})) != 0 {
+		if n := w.index.size(); n != 0 || len(w.listed(Filter{})) != 0 {
 			t.Errorf("%d are known still", n)
 		}
 		w.submit(spec("more"))
@@ -329,14 +329,14 @@ func TestListsFilterAndTurnPages(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		one := "t1"
-		if got := w.List(Filter{Tenant: &one}); len(got) != 5 || got[0].State != Queued || !got[0].Created.After(got[1].Created) {
+		if got := w.listed(Filter{Tenant: &one}); len(got) != 5 || got[0].State != Queued || !got[0].Created.After(got[1].Created) {
 			t.Errorf("list %+v", got)
 		}
-		if got := w.List(Filter{States: []State{Queued}}); len(got) != 2 {
+		if got := w.listed(Filter{States: []State{Queued}}); len(got) != 2 {
 			t.Errorf("%d queued", len(got))
 		}
-		page := w.List(Filter{Limit: 4})
-		next := w.List(Filter{Limit: 10, Before: page[3].ID})
+		page := w.listed(Filter{Limit: 4})
+		next := w.listed(Filter{Limit: 10, Before: page[3].ID})
 		if len(page) != 4 || len(next) != 6 || !page[3].Created.After(next[0].Created) {
 			t.Errorf("pages of %d and %d", len(page), len(next))
 		}
@@ -423,5 +423,26 @@ func TestEachJobEndsOnce(t *testing.T) {
 		}
 		w.stop(time.Hour)
 		_ = a.Close(context.Background())
+	})
+}
+
+func TestAListWaitsUntilTheRecordsAreRead(t *testing.T) {
+	inBubble(t, Options{}, func(t *testing.T, w *world) {
+		w.submit(spec("a"))
+		o := w.o
+		o.Run = slowly(time.Second)
+		s, err := New(t.Context(), o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found, err := s.List(t.Context(), Filter{}); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("before anything was read: %v, %v", found, err)
+		}
+		w.stop(time.Minute)
+		s.Start()
+		defer s.Stop(t.Context())
+		if found, err := s.List(t.Context(), Filter{}); err != nil || len(found) != 1 {
+			t.Errorf("%v, %v", found, err)
+		}
 	})
 }

@@ -18,7 +18,11 @@ function ask(title, words) {
   dialog.querySelector('p').textContent = words;
   dialog.returnValue = 'no';
   dialog.showModal();
-  return new Promise(done => dialog.addEventListener('close', () => done(dialog.returnValue === 'yes'), { once: true }));
+  return new Promise(done => dialog.addEventListener('close', function closed() {
+    if (dialog.open) return; // the close of the question before, told late
+    dialog.removeEventListener('close', closed);
+    done(dialog.returnValue === 'yes');
+  }));
 }
 
 // bodyOf is a form as JSON: empty fields are left out, data-type="json" is read as such, data-into nests.
