@@ -110,7 +110,7 @@ func (c *Cache) newFlight(ctx context.Context, r *request.Request, q question, k
 		for _, name := range []string{"If-None-Match", "If-Modified-Since", "Range", "If-Range"} {
 			delete(f.req.Header, name)
 		}
-		if stale != nil && stale.validator() {
+		if stale != nil && stale.validator() && !steered(f.selectors, stale.vary) {
 			f.validates = stale
 			f.req.Header = f.req.Header.Clone() // selectors stay without the conditions
 			stale.addConditions(f.req.Header)
@@ -258,7 +258,7 @@ func (f *flight) answer(resp *request.Response, m moment) {
 		f.renew(resp, m)
 		return
 	}
-	o := outcome{response: resp, verdict: judge(f.q, resp.Status, resp.Header, m), vary: varyNames(resp.Header)}
+	o := outcome{response: resp, verdict: judge(f.q, resp.Status, resp.Header, m), vary: selectingNames(resp.Header, f.selectors)}
 	for name := range resp.Trailer {
 		o.trailers = append(o.trailers, name)
 	}

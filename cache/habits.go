@@ -13,7 +13,8 @@ import (
 // habits remember whether the answers to a kind of request could be shared, so that the first crowd on
 // a key that nobody has asked for yet is handled by what its likes were. The kind is the route; on the
 // proxy path the path without its query, or else its folder, with what looks like an id left out. It
-// is safe for concurrent use.
+// is safe for concurrent use. A kind that is new itself goes by the other kinds of its upstream, if nearly
+// all of those were for one client each: many APIs say no-store to everything.
 //
 // Waiting for an answer that turns out to be for one client only doubles the wait; not waiting for one
 // that everybody could have had costs the upstream one call for each client. With nothing known a
@@ -21,6 +22,8 @@ import (
 // lets such answers be shared only if they say so, which few do.
 type habits struct {
 	kinds *otter.Cache[string, *habit]
+	// upstreams are the kinds of an upstream in all: each counts once, by its first answer.
+	upstreams *otter.Cache[string, *habit]
 }
 
 const (
@@ -31,6 +34,12 @@ const (
 	// habitMemory is how many answers count: an upstream that changes its mind is believed after
 	// about as many.
 	habitMemory = 16
+	// foreignRefusals is how many times more of an upstream's kinds must have been for one client than
+	// for all, before a kind of which nothing is known is taken for one of the first. It is more
+	// than even, since the other kinds tell less than the likes of a request.
+	foreignRefusals = 8
+	// maxHabitUpstreams is far more than an upstream for each line of a configuration.
+	maxHabitUpstreams = 4 << 10
 )
 
 // habit is what is known of one kind.
@@ -44,16 +53,30 @@ func newHabits() (*habits, error) {
 	kinds, err := otter.New(&otter.Options[string, *habit]{
 		MaximumSize: maxHabits, ExpiryCalculator: otter.ExpiryAccessing[string, *habit](habitTime),
 	})
-	return &habits{kinds}, err
+	if err != nil {
+		return nil, err
+	}
+	upstreams, err := otter.New(&otter.Options[string, *habit]{
+		MaximumSize: maxHabitUpstreams, ExpiryCalculator: otter.ExpiryAccessing[string, *habit](habitTime),
+	})
+	return &habits{kinds, upstreams}, err
 }
 
 // learn enters one answer.
 func (h *habits) learn(r *request.Request, share bool, vary []string) {
+	first := false // of the widest kind, which comes last
 	for _, kind := range kindsOf(r) {
-		k, _ := h.kinds.ComputeIfAbsent(kind, func() (*habit, bool) { return new(habit), false })
+		first = false
+		k, _ := h.kinds.ComputeIfAbsent(kind, func() (*habit, bool) { first = true; return new(habit), false })
 		if k != nil {
 			k.learn(share, vary)
 		}
+	}
+	if !first {
+		return
+	}
+	if k, _ := h.upstreams.ComputeIfAbsent(whoAsks(r), func() (*habit, bool) { return new(habit), false }); k != nil {
+		k.learn(share, nil)
 	}
 }
 
@@ -91,8 +114,13 @@ func (h *habits) worthWaiting(r *request.Request) bool {
 	}
 	if k := h.of(r); k != nil {
 		k.mu.Lock()
-		shared, refused = shared+k.shared, refused+k.refused
-		k.mu.Unlock()
+		defer k.mu.Unlock()
+		return shared+k.shared >= refused+k.refused
+	}
+	if k, ok := h.upstreams.GetIfPresent(whoAsks(r)); ok && shared >= refused {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		return foreignRefusals*(shared+k.shared) > refused+k.refused
 	}
 	return shared >= refused
 }
@@ -108,17 +136,26 @@ func (h *habits) varyOf(r *request.Request) []string {
 	return k.vary
 }
 
-func (h *habits) close() { h.kinds.StopAllGoroutines() }
+func (h *habits) close() {
+	h.kinds.StopAllGoroutines()
+	h.upstreams.StopAllGoroutines()
+}
+
+// whoAsks is the upstream, and what of credentials a request has.
+func whoAsks(r *request.Request) string {
+	who := r.Route.Upstream + "\x00"
+	if len(r.Header["Authorization"]) > 0 {
+		who += "A"
+	}
+	if len(r.Header["Cookie"]) > 0 {
+		who += "C"
+	}
+	return who
+}
 
 // kindsOf are the kinds that r belongs to, the narrowest first.
 func kindsOf(r *request.Request) []string {
-	start := r.Route.Upstream + "\x00" + r.Route.Name + "\x00"
-	if len(r.Header["Authorization"]) > 0 {
-		start += "A"
-	}
-	if len(r.Header["Cookie"]) > 0 {
-		start += "C"
-	}
+	start := whoAsks(r) + "\x00" + r.Route.Name
 	if r.Route.Name != request.ProxyRoute {
 		return []string{start}
 	}

@@ -54,6 +54,45 @@ func TestACrowdOnAColdKeyIsHandledByWhatItsLikesWere(t *testing.T) {
 	}
 }
 
+// TestAnUpstreamThatSharesNothingIsKnownForIt: after a few kinds of answers that were each for one client, a
+// crowd on a kind that is new does not wait either; where some could be shared, it does.
+func TestAnUpstreamThatSharesNothingIsKnownForIt(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		shared int // of the kinds before
+		took   time.Duration
+	}{
+		{"nothing was ever shared", 0, 500 * time.Millisecond},
+		{"one in six kinds was", 1, time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := slow(func(r *request.Request) *request.Response {
+					if strings.HasPrefix(r.Path, "/shared") {
+						return reply(200, "x", "Cache-Control", "max-age=60")
+					}
+					return reply(200, "x", "Cache-Control", "no-store")
+				})
+				c := newCache(t, testOptions(), o)
+				for i := range 6 {
+					kind := "/own"
+					if i < tc.shared {
+						kind = "/shared"
+					}
+					for range 3 { // a kind counts once, however often it is asked for
+						do(t, c, at(kind+string(rune('a'+i))+"/1"))
+					}
+				}
+				start := time.Now()
+				crowd(t, c, 200, func(int) *request.Request { return at("/new/1") })
+				if took := time.Since(start); took != tc.took {
+					t.Errorf("the crowd took %v, want %v", took, tc.took)
+				}
+			})
+		})
+	}
+}
+
 func TestVariantsOfAColdKeyShareOneCallEach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := slow(func(r *request.Request) *request.Response {

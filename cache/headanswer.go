@@ -16,7 +16,7 @@ func (f *flight) headUpdates(o *outcome, m moment) {
 		return
 	}
 	e := rec.find(f.selectors)
-	if e == nil || e.status != http.StatusOK {
+	if e == nil || e.status != http.StatusOK || steered(f.selectors, e.vary) {
 		return
 	}
 	if !sameRepresentation(e.header, o.response.Header) {

@@ -13,7 +13,7 @@ import (
 // is: who waits for the end of the body must not wait for its compression.
 func (f *flight) keep(o *outcome, body []byte, answered time.Time) *entry {
 	e := newEntry(o.response.Status, o.response.Header, body, o.verdict, answered)
-	e.selectors = o.values
+	e.vary, e.selectors = o.vary, o.values
 	var look *Look
 	if f.observes(&o.verdict) {
 		look = f.lookAt(o.response.Header, answered)

@@ -63,6 +63,8 @@ func selecting(name string, lines []string) string {
 	}
 	fold := false
 	switch name {
+	case "Forwarded":
+		return forwardedSelects(lines)
 	case "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language":
 		fold = true
 	}
