@@ -72,6 +72,7 @@ type App struct {
 	jobs     *jobs.Service // nil: there are none
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	memory   memoryBook
+	nodeName string   // of this node of the cluster; empty: it stands alone
 	flows    sync.Map // upstream name -> *tuner.FlowMeter
 	tape     *tape    // nil: the tuner is not recorded
 	preload  *preload.Preloader
@@ -149,7 +150,7 @@ func (a *App) build(l *configs.Loaded) error {
 	if err != nil {
 		return err
 	}
-	if err := a.newKeeper(l.Config); err != nil {
+	if err := a.newKeeper(l); err != nil {
 		return err
 	}
 	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
@@ -231,7 +232,9 @@ func (a *App) Start() {
 	}
 	a.log.Info("penstock serves", "version", a.o.Version, "data", a.DataAddr(), "admin", a.AdminAddr(),
 		"upstreams", slices.Sorted(maps.Keys(c.Upstreams)), "routes", len(c.Routes))
-	if dir := a.dataDir(c); dir == "" {
+	if a.shared() {
+		a.log.Info("jobs, pins, decisions and what the tuner learns are kept by the cluster", "node", a.nodeName)
+	} else if dir := a.dataDir(c); dir == "" {
 		a.log.Info("nothing is kept on disk: pins, decisions and what the tuner learns end with the process; set data_dir to keep them")
 	} else {
 		a.log.Info("pins, decisions and what the tuner learns are kept", "data_dir", dir)

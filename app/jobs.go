@@ -42,7 +42,7 @@ func (a *App) newJobs(l *configs.Loaded, path request.Doer) (err error) {
 		Run: func(ctx context.Context, j *jobs.Job) (*jobs.Answer, error) { return a.runJob(ctx, j, path) },
 	})
 	if err != nil {
-		return fmt.Errorf("data_dir: %w", err)
+		return fmt.Errorf("jobs can't be kept: %w", err)
 	}
 	return nil
 }

@@ -109,7 +109,7 @@ func newKeeper(o keeperOptions) (*keeper, error) {
 	k.journal, faults[2] = o.engine.Log(ctx, engine.LogOptions{Name: "decisions", MaxAge: journalAge, MaxRecords: journalRecords})
 	if err := errors.Join(faults[:]...); err != nil {
 		k.quit()
-		return nil, errors.Join(fmt.Errorf("data_dir: %w", err), o.engine.Close(ctx))
+		return nil, errors.Join(fmt.Errorf("what must outlive the process can't be kept: %w", err), o.engine.Close(ctx))
 	}
 	k.registerMetrics()
 	return k, nil
@@ -286,18 +286,14 @@ func (k *keeper) stop(ctx context.Context) error {
 	return errors.Join(err, k.o.engine.Close(ctx))
 }
 
-// newKeeper makes the ledger, and where there is a data_dir, the keeper of it and more.
-func (a *App) newKeeper(c *configs.Config) error {
+// newKeeper makes the ledger, and where there is a cluster or a data_dir, the keeper of it and more.
+func (a *App) newKeeper(l *configs.Loaded) error {
 	a.ledger = tuner.NewLedger(0)
-	dir := a.dataDir(c)
-	if dir == "" {
-		return nil
-	}
-	a.ledger = tuner.NewLedger(ledgerSize)
-	e, err := openEngine(dir, c.Engine, a.log)
-	if err != nil {
+	e, err := a.openEngine(l)
+	if err != nil || e == nil {
 		return err
 	}
+	a.ledger = tuner.NewLedger(ledgerSize)
 	a.keeper, err = newKeeper(keeperOptions{
 		engine: e, knobs: a.knobs, ledger: a.ledger, judging: a.judging, scope: a.metrics.Process(), log: a.log,
 	})

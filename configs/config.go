@@ -26,7 +26,8 @@ type Config struct {
 	Tuning     Tuning              `koanf:"tuning" doc:"The tuner that turns the knobs by measurement."`
 	Streaming  Streaming           `koanf:"streaming" doc:"The pipeline for batches and NDJSON streams."`
 	Engine     Engine              `koanf:"engine" doc:"How what is kept under data_dir is written: jobs, pins, decisions, learned state."`
-	Jobs       Jobs                `koanf:"jobs" doc:"Requests that are accepted now and answered later; they need data_dir."`
+	Cluster    Cluster             `koanf:"cluster" doc:"Sharing between several nodes, through a NATS cluster."`
+	Jobs       Jobs                `koanf:"jobs" doc:"Requests that are accepted now and answered later; they need data_dir or cluster.url."`
 	Profiling  Profiling           `koanf:"profiling" doc:"Go's profiler on the admin plane."`
 	Tenants    Tenants             `koanf:"tenants" doc:"Who asks, by what key, and what each may take: requests are shared out fairly between tenants."`
 	Knobs      map[string]string   `koanf:"knobs" key:"knob" doc:"Pins: knob name to fixed value. A pinned knob is left alone by the tuner until its line is removed and the configuration reloaded."`
@@ -170,7 +171,7 @@ type Engine struct {
 
 // Jobs is the requests that are answered later.
 type Jobs struct {
-	Enabled         bool          `koanf:"enabled" reload:"restart" doc:"Whether requests may be submitted as jobs; it needs data_dir, since an accepted job must be on disk."`
+	Enabled         bool          `koanf:"enabled" reload:"restart" doc:"Whether requests may be submitted as jobs; it needs data_dir or cluster.url, since an accepted job must be on disk."`
 	Running         int           `koanf:"running" min:"1" max:"10000" doc:"How many jobs run at once; more fills batches and fast upstreams better, fewer leave room in the queues to others."`
 	MaxStored       int           `koanf:"max_stored" min:"1" max:"10000000" doc:"The most jobs kept, ended ones too; more takes a longer backlog, each costs some 300 bytes of memory."`
 	MaxAttempts     int           `koanf:"max_attempts" min:"1" max:"100" doc:"How often a job is tried that does not say itself; more rides out longer outages, fewer give up sooner."`

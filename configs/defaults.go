@@ -44,6 +44,7 @@ func Defaults() *Config {
 		Batching:   Batching{Enabled: true, Linger: 5 * time.Millisecond, MaxItems: 50},
 		Priorities: Priorities{Enabled: true},
 		Engine:     Engine{Sync: "always", SyncInterval: time.Second},
+		Cluster:    defaultCluster(),
 		Jobs: Jobs{
 			Enabled: true, Running: jobs.DefaultRunning, MaxStored: jobs.DefaultMaxStored, MaxAttempts: jobs.DefaultMaxAttempts,
 			Backoff: jobs.DefaultBackoff, MaxBackoff: jobs.DefaultMaxBackoff, Retention: jobs.DefaultRetention,

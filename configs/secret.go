@@ -82,6 +82,8 @@ func (c *Config) secrets() (all []namedSecret) {
 	}
 	add("admin.token", c.Admin.Token)
 	add("jobs.webhook_secret", c.Jobs.WebhookSecret)
+	add("cluster.password", c.Cluster.Password)
+	add("cluster.token", c.Cluster.Token)
 	for _, name := range slices.Sorted(maps.Keys(c.Admin.Tokens)) {
 		add("admin.tokens."+name, c.Admin.Tokens[name].Secret())
 	}

@@ -281,6 +281,7 @@ func (c *checks) sections(cfg *Config) {
 	}
 	c.envName("admin.token.env", t.Env)
 	c.tracing(cfg.Tracing)
+	c.cluster(cfg.Cluster)
 	if l := cfg.Tuning.LatencyLimit; l > 0 && l < time.Millisecond {
 		c.fault("tuning.latency_limit", "must be at least 1ms, or 0s for none, not %s", l)
 	}

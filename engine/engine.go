@@ -137,8 +137,8 @@ type KV interface {
 	// Delete removes the key; that it was not there is no error.
 	Delete(ctx context.Context, key string) error
 	// Watch gives every entry that is there, then one with Current set and nothing else, and then each
-	// change in order, until ctx ends or the engine closes; then the channel is closed. A slow reader
-	// may be given only the last of several changes of one key.
+	// change in order, until ctx ends, the engine closes or it loses track (a cluster may); then the
+	// channel is closed. A slow reader may be given only the last of several changes of one key.
 	Watch(ctx context.Context) (<-chan Entry, error)
 }
 
@@ -157,13 +157,17 @@ type Log interface {
 	// Read returns up to limit records whose sequence number is over after, oldest first; none: the
 	// end was reached.
 	Read(ctx context.Context, after uint64, limit int) ([]Record, error)
+	// Follow gives every record whose sequence number is over after, in order, and then each as it is
+	// appended, until ctx ends, the engine closes or it loses track (a cluster may); then the channel is
+	// closed, and whoever wants more follows on from the last number that he saw.
+	Follow(ctx context.Context, after uint64) (<-chan Record, error)
 	// Bounds returns the numbers of the oldest and the newest record kept; last < first: it is empty.
 	Bounds(ctx context.Context) (first, last uint64, err error)
 }
 
 // Status is how an engine is.
 type Status struct {
-	// Kind is "memory" or "embedded".
+	// Kind is "memory", "embedded" or "cluster".
 	Kind string `json:"kind"`
 	// OK is false while the engine can't be reached.
 	OK bool `json:"ok"`

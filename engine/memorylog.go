@@ -16,7 +16,8 @@ type memoryLog struct {
 	mu      sync.Mutex // guards what follows
 	records []Record   // oldest first
 	bytes   int64
-	seq     uint64 // of the newest ever
+	seq     uint64        // of the newest ever
+	grown   chan struct{} // closed by the next Append; nil: nobody waits
 }
 
 // Append implements Log.
@@ -33,6 +34,10 @@ func (l *memoryLog) Append(ctx context.Context, data []byte) (uint64, error) {
 	l.records = append(l.records, Record{Seq: l.seq, Time: time.Now(), Data: bytes.Clone(data)})
 	l.bytes += int64(len(data))
 	l.retain()
+	if l.grown != nil {
+		close(l.grown)
+		l.grown = nil
+	}
 	return l.seq, nil
 }
 
@@ -85,4 +90,55 @@ func (l *memoryLog) Bounds(ctx context.Context) (first, last uint64, err error) 
 		return l.seq + 1, l.seq, nil
 	}
 	return l.records[0].Seq, l.seq, nil
+}
+
+// Follow implements Log.
+func (l *memoryLog) Follow(ctx context.Context, after uint64) (<-chan Record, error) {
+	if err := l.m.usable(ctx); err != nil {
+		return nil, err
+	}
+	out := make(chan Record)
+	go func() {
+		defer close(out)
+		for {
+			found, grown := l.following(after)
+			for _, r := range found {
+				select {
+				case out <- r:
+					after = r.Seq
+				case <-ctx.Done():
+					return
+				case <-l.m.closed:
+					return
+				}
+			}
+			select {
+			case <-grown:
+			case <-ctx.Done():
+				return
+			case <-l.m.closed:
+				return
+			}
+		}
+	}()
+	return out, nil
+}
+
+// following returns some records after a number, and what is closed when there may be more.
+func (l *memoryLog) following(after uint64) ([]Record, <-chan struct{}) {
+	const page = 64
+	l.mu.Lock()
+	grown := l.grown
+	if grown == nil {
+		grown = make(chan struct{})
+		l.grown = grown
+	}
+	l.mu.Unlock()
+	found, err := l.Read(context.Background(), after, page)
+	if err == nil && len(found) == page {
+		now := make(chan struct{})
+		close(now)
+		return found, now
+	}
+	return found, grown
 }

@@ -33,6 +33,7 @@ func Run(t *testing.T, open func(t *testing.T) engine.Engine) {
 	check("AnyBytesMakeAKey", anyBytesMakeAKey)
 	check("WatchGivesWhatIsThereAndThenChanges", watchGivesWhatIsThereAndThenChanges)
 	check("LogReadsOnFromAnyPlace", logReadsOnFromAnyPlace)
+	check("FollowGivesWhatIsThereAndThenEachRecord", followGivesWhatIsThereAndThenEachRecord)
 	check("LogDropsTheOldest", logDropsTheOldest)
 	check("BlobsOfAnySizeAreKept", blobsOfAnySizeAreKept)
 	check("BadNamesAndSizesAreRefused", badNamesAndSizesAreRefused)
@@ -197,6 +198,50 @@ func logReadsOnFromAnyPlace(t *testing.T, e engine.Engine) {
 	}
 	if got, err := l.Read(ctx, 10, 100); err != nil || len(got) != 0 {
 		t.Errorf("read beyond the end: %+v, %v", got, err)
+	}
+}
+
+func followGivesWhatIsThereAndThenEachRecord(t *testing.T, e engine.Engine) {
+	l, err := e.Log(t.Context(), engine.LogOptions{Name: "news"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(text string) {
+		t.Helper()
+		if _, err := l.Append(t.Context(), []byte(text)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add("1")
+	add("2")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	news, err := l.Follow(ctx, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := <-news; got.Seq != 2 || string(got.Data) != "2" || got.Time.IsZero() {
+		t.Errorf("first %+v", got)
+	}
+	for i := 3; i <= 200; i++ {
+		add(fmt.Sprint(i))
+	}
+	for i := 3; i <= 200; i++ {
+		if got := <-news; got.Seq != uint64(i) || string(got.Data) != fmt.Sprint(i) {
+			t.Fatalf("then %+v, want %d", got, i)
+		}
+	}
+	cancel()
+	for range news { // it is closed
+	}
+	open, err := l.Follow(t.Context(), 200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for range open { // so it is by the engine's end
 	}
 }
 

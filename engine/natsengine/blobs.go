@@ -11,24 +11,19 @@ import (
 )
 
 // blobs is an engine.Blobs: an object store, which cuts large values into pieces.
-type blobs struct {
-	e     *Engine
-	store jetstream.ObjectStore
-}
+type blobs struct{ opening[jetstream.ObjectStore] }
 
 // Blobs implements engine.Engine.
 func (e *Engine) Blobs(ctx context.Context, o engine.BlobOptions) (engine.Blobs, error) {
 	if err := o.Defaults(); err != nil {
 		return nil, err
 	}
-	b := &blobs{e: e}
-	err := e.call(ctx, func(ctx context.Context) (err error) {
-		b.store, err = e.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-			Bucket: o.Name, MaxBytes: o.MaxBytes, TTL: o.MaxAge, Storage: jetstream.FileStorage,
+	b := &blobs{opening[jetstream.ObjectStore]{e: e, make: func(ctx context.Context) (jetstream.ObjectStore, error) {
+		return e.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+			Bucket: e.name(o.Name), MaxBytes: o.MaxBytes, TTL: o.MaxAge, Storage: jetstream.FileStorage, Replicas: e.replicas(),
 		})
-		return err
-	})
-	if err != nil {
+	}}}
+	if err := b.first(ctx); err != nil {
 		return nil, fmt.Errorf("open the blobs %s: %w", o.Name, err)
 	}
 	return b, e.opened("OBJ_" + o.Name)
@@ -39,8 +34,8 @@ func (b *blobs) Put(ctx context.Context, key string, data []byte) error {
 	if err := engine.CheckKey(key); err != nil {
 		return err
 	}
-	return namedFull(b.e.call(ctx, func(ctx context.Context) error {
-		_, err := b.store.PutBytes(ctx, key, data)
+	return namedFull(b.do(ctx, func(ctx context.Context, store jetstream.ObjectStore) error {
+		_, err := store.PutBytes(ctx, key, data)
 		return err
 	}))
 }
@@ -50,8 +45,8 @@ func (b *blobs) Get(ctx context.Context, key string) (data []byte, err error) {
 	if err := engine.CheckKey(key); err != nil {
 		return nil, err
 	}
-	err = b.e.call(ctx, func(ctx context.Context) error {
-		data, err = b.store.GetBytes(ctx, key)
+	err = b.do(ctx, func(ctx context.Context, store jetstream.ObjectStore) error {
+		data, err = store.GetBytes(ctx, key)
 		return err
 	})
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
@@ -65,7 +60,7 @@ func (b *blobs) Delete(ctx context.Context, key string) error {
 	if err := engine.CheckKey(key); err != nil {
 		return err
 	}
-	err := b.e.call(ctx, func(ctx context.Context) error { return b.store.Delete(ctx, key) })
+	err := b.do(ctx, func(ctx context.Context, store jetstream.ObjectStore) error { return store.Delete(ctx, key) })
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return nil
 	}

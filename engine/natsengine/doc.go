@@ -1,5 +1,5 @@
 // Package natsengine is the durable [engine.Engine]: NATS JetStream through the official client, on a
-// server embedded in the process. It is the only package that knows NATS.
+// server embedded in the process or on a cluster. It is the only package that knows NATS.
 //
 // How it stands on disk, below Options.Dir:
 //
@@ -17,7 +17,11 @@
 // recover is moved to damaged/ and begun anew, with a warning; the other streams live on. A damaged
 // record inside a stream is skipped or ends the stream's tail; the server does not always say so.
 //
-// Non-goals, for now: a cluster.
+// Connect gives the same engine on a cluster of NATS servers that run elsewhere: nothing is kept below
+// Dir then, sync is the servers' setting (sync_interval: always), and every stream has Options.Replicas
+// copies. While the cluster is away every call fails at once with engine.ErrUnavailable; it is tried for
+// ever. What was opened while it was away is opened when it is back. Reads go to a stream's leader, never
+// to a replica that may be behind.
 //
 // Concurrency: everything may be called at once. Open and Close start and end the server's goroutines;
 // Close waits for all of them.

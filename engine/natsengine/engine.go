@@ -56,15 +56,16 @@ func (o *Options) ensureDefaults() error {
 	return nil
 }
 
-// Engine is an open store with its server. Make it with Open.
+// Engine is an open store with its server, or a connection to a cluster. Make it with Open or Connect.
 type Engine struct {
 	o      Options
-	server *server.Server
+	server *server.Server // nil: of a cluster
 	conn   *nats.Conn
 	js     jetstream.JetStream
+	remote *remote // nil: embedded
 
 	mu    sync.Mutex // guards store's marker
-	store *store
+	store *store     // nil: of a cluster
 
 	quit      chan struct{} // closed when Close begins
 	closeOnce sync.Once
@@ -202,11 +203,19 @@ func (e *Engine) stopServer() {
 // Status implements engine.Engine.
 func (e *Engine) Status() engine.Status {
 	s := engine.Status{Kind: "embedded"}
+	if e.remote != nil {
+		s.Kind = "cluster"
+	}
 	select {
 	case <-e.quit:
 		s.Detail = "it was closed"
 		return s
 	default:
+	}
+	if e.remote != nil {
+		s.Detail = e.remote.fault(e.conn)
+		s.OK = s.Detail == ""
+		return s
 	}
 	if state := e.conn.Status(); state != nats.CONNECTED {
 		s.Detail = "the connection to the embedded server is " + state.String()
@@ -224,9 +233,13 @@ func (e *Engine) Close(ctx context.Context) error {
 		go func() {
 			defer close(e.closed)
 			e.conn.Close()
-			e.server.Shutdown()
-			e.server.WaitForShutdown()
-			e.closeErr = e.store.close()
+			if e.server != nil {
+				e.server.Shutdown()
+				e.server.WaitForShutdown()
+			}
+			if e.store != nil {
+				e.closeErr = e.store.close()
+			}
 		}()
 	})
 	select {
@@ -237,29 +250,34 @@ func (e *Engine) Close(ctx context.Context) error {
 	}
 }
 
-// call runs one call to the server in bounded time and names its failure.
+// call runs one call to the server in bounded time and names its failure. While a cluster is away it
+// fails at once.
 func (e *Engine) call(ctx context.Context, f func(ctx context.Context) error) error {
 	select {
 	case <-e.quit:
 		return fmt.Errorf("%w: it was closed", engine.ErrUnavailable)
 	default:
 	}
+	if e.remote != nil && !e.conn.IsConnected() {
+		return fmt.Errorf("%w: %s", engine.ErrUnavailable, e.remote.fault(e.conn))
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	err := f(ctx)
-	for _, away := range []error{
-		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrConnectionClosed, nats.ErrDisconnected, nats.ErrNoResponders,
-		nats.ErrConnectionReconnecting, jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled,
-	} {
-		if errors.Is(err, away) {
-			return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
-		}
+	if e.remote != nil {
+		e.remote.answered(err)
+	}
+	if away(err) {
+		return fmt.Errorf("%w: %w", engine.ErrUnavailable, err)
 	}
 	return err
 }
 
 // opened writes down that a stream exists from now on.
 func (e *Engine) opened(stream string) error {
+	if e.store == nil {
+		return nil
+	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.store.remember(stream)

@@ -18,8 +18,7 @@ const markerTTL = 10 * time.Minute
 
 // bucket is an engine.KV.
 type bucket struct {
-	e         *Engine
-	kv        jetstream.KeyValue
+	opening[jetstream.KeyValue]
 	transient bool
 }
 
@@ -28,19 +27,37 @@ func (e *Engine) KV(ctx context.Context, o engine.KVOptions) (engine.KV, error) 
 	if err := o.Defaults(); err != nil {
 		return nil, err
 	}
-	b := &bucket{e: e, transient: o.Transient}
-	config := jetstream.KeyValueConfig{Bucket: o.Name, History: 1, MaxBytes: o.MaxBytes, Storage: jetstream.FileStorage}
-	if o.Transient {
-		config.LimitMarkerTTL = markerTTL
-	}
-	err := e.call(ctx, func(ctx context.Context) (err error) {
-		b.kv, err = e.js.CreateOrUpdateKeyValue(ctx, config)
-		return err
-	})
-	if err != nil {
+	b := &bucket{transient: o.Transient}
+	b.opening = opening[jetstream.KeyValue]{e: e, make: func(ctx context.Context) (jetstream.KeyValue, error) { return e.openBucket(ctx, o) }}
+	if err := b.first(ctx); err != nil {
 		return nil, fmt.Errorf("open the bucket %s: %w", o.Name, err)
 	}
 	return b, e.opened("KV_" + o.Name)
+}
+
+func (e *Engine) openBucket(ctx context.Context, o engine.KVOptions) (jetstream.KeyValue, error) {
+	if e.remote == nil {
+		config := jetstream.KeyValueConfig{Bucket: o.Name, History: 1, MaxBytes: o.MaxBytes, Storage: jetstream.FileStorage}
+		if o.Transient {
+			config.LimitMarkerTTL = markerTTL
+		}
+		return e.js.CreateOrUpdateKeyValue(ctx, config)
+	}
+	// A bucket as the client makes it, but for direct reads: those may be answered by a replica that has
+	// not heard of the last write.
+	name := e.name(o.Name)
+	config := jetstream.StreamConfig{
+		Name: "KV_" + name, Subjects: []string{"$KV." + name + ".>"}, MaxMsgsPerSubject: 1, MaxBytes: o.MaxBytes,
+		MaxMsgSize: -1, MaxMsgs: -1, MaxConsumers: -1, Storage: jetstream.FileStorage, Replicas: e.replicas(),
+		AllowRollup: true, DenyDelete: true, Duplicates: 2 * time.Minute, Discard: jetstream.DiscardNew,
+	}
+	if o.Transient {
+		config.AllowMsgTTL, config.SubjectDeleteMarkerTTL = true, markerTTL
+	}
+	if _, err := e.js.CreateOrUpdateStream(ctx, config); err != nil {
+		return nil, err
+	}
+	return e.js.KeyValue(ctx, name)
 }
 
 // Get implements engine.KV.
@@ -48,8 +65,8 @@ func (b *bucket) Get(ctx context.Context, key string) (e engine.Entry, err error
 	if err := engine.CheckKey(key); err != nil {
 		return e, err
 	}
-	err = b.e.call(ctx, func(ctx context.Context) error {
-		got, err := b.kv.Get(ctx, encodeKey(key))
+	err = b.do(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
+		got, err := kv.Get(ctx, encodeKey(key))
 		if errors.Is(err, jetstream.ErrKeyNotFound) || errors.Is(err, jetstream.ErrKeyDeleted) {
 			return engine.ErrNotFound
 		}
@@ -76,8 +93,9 @@ func entry(got jetstream.KeyValueEntry) engine.Entry {
 // List implements engine.KV.
 func (b *bucket) List(ctx context.Context) ([]engine.Entry, error) {
 	list := []engine.Entry{}
-	err := b.e.call(ctx, func(ctx context.Context) error {
-		w, err := b.kv.WatchAll(ctx, jetstream.IgnoreDeletes())
+	err := b.do(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
+		list = list[:0]
+		w, err := kv.WatchAll(ctx, jetstream.IgnoreDeletes())
 		if err != nil {
 			return err
 		}
@@ -110,13 +128,13 @@ func stop(w jetstream.KeyWatcher) {
 
 // Put implements engine.KV.
 func (b *bucket) Put(ctx context.Context, key string, value []byte) (uint64, error) {
-	return b.write(ctx, key, value, b.kv.Put)
+	return b.write(ctx, key, value, jetstream.KeyValue.Put)
 }
 
 // Create implements engine.KV.
 func (b *bucket) Create(ctx context.Context, key string, value []byte) (uint64, error) {
-	rev, err := b.write(ctx, key, value, func(ctx context.Context, key string, value []byte) (uint64, error) {
-		return b.kv.Create(ctx, key, value)
+	rev, err := b.write(ctx, key, value, func(kv jetstream.KeyValue, ctx context.Context, key string, value []byte) (uint64, error) {
+		return kv.Create(ctx, key, value)
 	})
 	if errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return 0, engine.ErrExists
@@ -126,8 +144,8 @@ func (b *bucket) Create(ctx context.Context, key string, value []byte) (uint64, 
 
 // Update implements engine.KV.
 func (b *bucket) Update(ctx context.Context, key string, value []byte, revision uint64) (uint64, error) {
-	rev, err := b.write(ctx, key, value, func(ctx context.Context, key string, value []byte) (uint64, error) {
-		return b.kv.Update(ctx, key, value, revision)
+	rev, err := b.write(ctx, key, value, func(kv jetstream.KeyValue, ctx context.Context, key string, value []byte) (uint64, error) {
+		return kv.Update(ctx, key, value, revision)
 	})
 	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 		return 0, engine.ErrConflict
@@ -135,15 +153,17 @@ func (b *bucket) Update(ctx context.Context, key string, value []byte, revision 
 	return rev, err
 }
 
-func (b *bucket) write(ctx context.Context, key string, value []byte, f func(context.Context, string, []byte) (uint64, error)) (rev uint64, err error) {
+type writing func(kv jetstream.KeyValue, ctx context.Context, key string, value []byte) (uint64, error)
+
+func (b *bucket) write(ctx context.Context, key string, value []byte, f writing) (rev uint64, err error) {
 	if err := engine.CheckKey(key); err != nil {
 		return 0, err
 	}
 	if len(value) > engine.MaxValueBytes {
 		return 0, engine.ErrTooLarge
 	}
-	err = b.e.call(ctx, func(ctx context.Context) error {
-		rev, err = f(ctx, encodeKey(key), value)
+	err = b.do(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
+		rev, err = f(kv, ctx, encodeKey(key), value)
 		return err
 	})
 	return rev, namedFull(err)
@@ -156,11 +176,11 @@ func (b *bucket) Delete(ctx context.Context, key string) error {
 	} else if err != nil {
 		return err
 	}
-	return b.e.call(ctx, func(ctx context.Context) error {
+	return b.do(ctx, func(ctx context.Context, kv jetstream.KeyValue) error {
 		if b.transient {
-			return b.kv.Purge(ctx, encodeKey(key), jetstream.PurgeTTL(markerTTL))
+			return kv.Purge(ctx, encodeKey(key), jetstream.PurgeTTL(markerTTL))
 		}
-		return b.kv.Delete(ctx, encodeKey(key))
+		return kv.Delete(ctx, encodeKey(key))
 	})
 }
 
@@ -168,8 +188,8 @@ func (b *bucket) Delete(ctx context.Context, key string) error {
 func (b *bucket) Watch(ctx context.Context) (<-chan engine.Entry, error) {
 	var w jetstream.KeyWatcher
 	own, cancel := context.WithCancel(ctx)
-	err := b.e.call(ctx, func(context.Context) (err error) {
-		w, err = b.kv.WatchAll(own)
+	err := b.do(ctx, func(_ context.Context, kv jetstream.KeyValue) (err error) {
+		w, err = kv.WatchAll(own)
 		return err
 	})
 	if err != nil {

@@ -43,8 +43,7 @@ func (l *serverLog) fatal() error {
 
 // records is an engine.Log: a stream with one subject.
 type records struct {
-	e       *Engine
-	stream  jetstream.Stream
+	opening[jetstream.Stream]
 	subject string
 }
 
@@ -53,21 +52,20 @@ func (e *Engine) Log(ctx context.Context, o engine.LogOptions) (engine.Log, erro
 	if err := o.Defaults(); err != nil {
 		return nil, err
 	}
-	name := "LOG_" + o.Name
-	r := &records{e: e, subject: "log." + o.Name}
+	name := "LOG_" + e.name(o.Name)
+	r := &records{subject: "log." + e.name(o.Name)}
 	maxRecords := o.MaxRecords
 	if maxRecords <= 0 {
 		maxRecords = -1
 	}
-	err := e.call(ctx, func(ctx context.Context) (err error) {
-		r.stream, err = e.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+	r.opening = opening[jetstream.Stream]{e: e, make: func(ctx context.Context) (jetstream.Stream, error) {
+		return e.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
 			Name: name, Subjects: []string{r.subject}, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 			Storage: jetstream.FileStorage, MaxAge: o.MaxAge, MaxBytes: o.MaxBytes, MaxMsgs: maxRecords,
-			MaxMsgSize: -1, AllowDirect: true,
+			MaxMsgSize: -1, AllowDirect: e.remote == nil, Replicas: e.replicas(),
 		})
-		return err
-	})
-	if err != nil {
+	}}
+	if err := r.first(ctx); err != nil {
 		return nil, fmt.Errorf("open the log %s: %w", o.Name, err)
 	}
 	return r, e.opened(name)
@@ -78,7 +76,7 @@ func (r *records) Append(ctx context.Context, data []byte) (seq uint64, err erro
 	if len(data) > engine.MaxValueBytes {
 		return 0, engine.ErrTooLarge
 	}
-	err = r.e.call(ctx, func(ctx context.Context) error {
+	err = r.do(ctx, func(ctx context.Context, _ jetstream.Stream) error {
 		ack, err := r.e.js.Publish(ctx, r.subject, data)
 		if err == nil {
 			seq = ack.Sequence
@@ -93,9 +91,9 @@ func (r *records) Read(ctx context.Context, after uint64, limit int) ([]engine.R
 	var found []engine.Record
 	for len(found) < limit {
 		var m *jetstream.RawStreamMsg
-		err := r.e.call(ctx, func(ctx context.Context) (err error) {
+		err := r.do(ctx, func(ctx context.Context, stream jetstream.Stream) (err error) {
 			// With the subject the answer is the first one from there on, so gaps don't matter.
-			m, err = r.stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(r.subject))
+			m, err = stream.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(r.subject))
 			return err
 		})
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -112,8 +110,8 @@ func (r *records) Read(ctx context.Context, after uint64, limit int) ([]engine.R
 
 // Bounds implements engine.Log.
 func (r *records) Bounds(ctx context.Context) (first, last uint64, err error) {
-	err = r.e.call(ctx, func(ctx context.Context) error {
-		info, err := r.stream.Info(ctx)
+	err = r.do(ctx, func(ctx context.Context, stream jetstream.Stream) error {
+		info, err := stream.Info(ctx)
 		if err != nil {
 			return err
 		}
@@ -124,4 +122,56 @@ func (r *records) Bounds(ctx context.Context) (first, last uint64, err error) {
 		return nil
 	})
 	return first, last, err
+}
+
+// Follow implements engine.Log.
+func (r *records) Follow(ctx context.Context, after uint64) (<-chan engine.Record, error) {
+	var messages jetstream.MessagesContext
+	err := r.do(ctx, func(ctx context.Context, stream jetstream.Stream) error {
+		c, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+			DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+		})
+		if err == nil {
+			messages, err = c.Messages()
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	out := make(chan engine.Record)
+	go func() {
+		defer close(out)
+		defer messages.Stop()
+		r.forward(ctx, messages, out)
+	}()
+	return out, nil
+}
+
+func (r *records) forward(ctx context.Context, messages jetstream.MessagesContext, out chan<- engine.Record) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(ctx, messages.Stop)()
+	go func() {
+		select {
+		case <-r.e.quit:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	for {
+		m, err := messages.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return
+		}
+		select {
+		case out <- engine.Record{Seq: meta.Sequence.Stream, Time: meta.Timestamp, Data: m.Data()}:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
