@@ -27,6 +27,8 @@ type BulkStream struct {
 	In io.Reader
 	// First is the number of the first line of In.
 	First int64
+	// Plain: the lines are counted; else one that is an array says its own number.
+	Plain bool
 	// Ordered: the outputs come in the order of the lines.
 	Ordered bool
 	// Select is a JSON path that is applied to good answers; "": the whole answer.
@@ -144,6 +146,13 @@ func (d *data) openStream(r *http.Request, x *exchange, tenant Tenant) (*lineStr
 			return nil, spec, request.Errorf(request.ProblemBadRequest, "offset must be how many lines come before the first that is sent, not %.100q", text)
 		}
 		spec.First = n + 1
+	}
+	switch numbered := query.Get("numbered"); numbered {
+	case "", "true":
+	case "false":
+		spec.Plain = true
+	default:
+		return nil, spec, request.Errorf(request.ProblemBadRequest, "numbered must be true (a line may be an array of its number and the params) or false, not %.100q", numbered)
 	}
 	spec.Select = query.Get("select")
 	in, err := d.readIntent(r, tenant)

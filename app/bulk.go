@@ -34,9 +34,7 @@ func (b appBulk) Run(ctx context.Context, s api.BulkStream) error {
 	c := b.config()
 	o := bulk.Options{ChunkSize: c.Streaming.ChunkSize, Tickets: tickets * c.Streaming.ParallelStages, Ordered: s.Ordered}
 	stages := []bulk.Stage{
-		bulk.Decode(func(number int64, params map[string]any) (*request.Request, error) {
-			return s.Build(ctx, number, params)
-		}),
+		bulk.Decode(s.Build),
 		bulk.Dedupe(),
 		bulk.Lookup(b.stored, int64(c.Server.MaxBodyBytes)),
 		bulk.Schedule(b.path, bulk.ScheduleOptions{
@@ -55,7 +53,7 @@ func (b appBulk) Run(ctx context.Context, s api.BulkStream) error {
 		resp := &request.Response{Status: l.Status, Header: l.Header, Cache: request.CacheStatus{Hit: l.Hit}}
 		return s.Encode(l.Number, resp, l.Body, l.Err)
 	}))
-	in := bulk.Lines(s.In, bulk.LineOptions{First: s.First, MaxBytes: int(c.Server.MaxBodyBytes)})
+	in := bulk.Lines(s.In, bulk.LineOptions{First: s.First, MaxBytes: int(c.Server.MaxBodyBytes), Plain: s.Plain})
 	return bulk.New(o, stages...).Run(ctx, in, bulkSink(s.Write))
 }
 

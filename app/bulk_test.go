@@ -72,7 +72,7 @@ func TestAStreamAnswersEachLineInOrder(t *testing.T) {
 func TestAStreamIsRefusedBeforeItBegins(t *testing.T) {
 	h := open(t, bulkConfig, newMovies())
 	for path, want := range map[string]int{
-		"/v1/stream/film": 404, "/v1/stream/movie?order=up": 400, "/v1/stream/movie?offset=-1": 400, "/v1/stream/movie?select=$..[": 400,
+		"/v1/stream/film": 404, "/v1/stream/movie?order=up": 400, "/v1/stream/movie?offset=-1": 400, "/v1/stream/movie?numbered=1": 400, "/v1/stream/movie?select=$..[": 400,
 	} {
 		if got := h.askWith("POST", path, `{"id":"m1"}`); got.status != want || got.header.Get("Content-Type") != "application/problem+json" {
 			t.Errorf("%s: %d %s", path, got.status, got.body)

@@ -37,7 +37,7 @@ var law = map[string][]string{
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
 		"observe/webhook", "tuner", "tenant", "tracing", "configs", "api", "web", "jobs", "bulk", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
-	"cmd/scheduler":     {"app", "configs", "client", "demo", "request", "tenant"},
+	"cmd/scheduler":     {"app", "configs", "client", "client/resume", "demo", "request", "tenant"},
 }
 
 // stdOnly are the folders that import nothing but the standard library and what law allows.

@@ -26,6 +26,9 @@ type Line struct {
 	Err error
 	// Attempts is how often it was sent.
 	Attempts int
+
+	// plain: an array is no line.
+	plain bool
 }
 
 // done reports whether the line has its answer, or never will.

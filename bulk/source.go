@@ -16,13 +16,15 @@ type LineOptions struct {
 	First int64
 	// MaxBytes bounds a line: default 10 MiB. A longer one is skipped and gets a fault of its own.
 	MaxBytes int
+	// Plain: the lines are counted, and an array is no line. For who sends a file as it is.
+	Plain bool
 }
 
 // Lines reads NDJSON: a JSON object of params on each line, or an array of a line number and such an
 // object, [17, {"id": 4}], for who sends only some lines of a file. Blank lines are counted and
 // skipped. Errors of r but io.EOF end the stream.
 func Lines(r io.Reader, o LineOptions) Source {
-	s := &lines{r: bufio.NewReaderSize(r, 64<<10), next: o.First, max: o.MaxBytes}
+	s := &lines{r: bufio.NewReaderSize(r, 64<<10), next: o.First, max: o.MaxBytes, plain: o.Plain}
 	if s.next == 0 {
 		s.next = 1
 	}
@@ -33,9 +35,10 @@ func Lines(r io.Reader, o LineOptions) Source {
 }
 
 type lines struct {
-	r    *bufio.Reader
-	next int64
-	max  int
+	r     *bufio.Reader
+	next  int64
+	max   int
+	plain bool
 }
 
 // Next implements Source.
@@ -45,7 +48,7 @@ func (s *lines) Next() (*Line, error) {
 		if err != nil && (!errors.Is(err, io.EOF) || len(raw) == 0 && !tooLong) {
 			return nil, err
 		}
-		l := &Line{Number: s.next, Raw: raw}
+		l := &Line{Number: s.next, Raw: raw, plain: s.plain}
 		s.next++
 		if tooLong {
 			l.Err = request.Errorf(request.ProblemBodyTooLarge, "line %d is over %d bytes; send less or raise server.max_body_bytes", l.Number, s.max)
@@ -79,7 +82,7 @@ func (s *lines) read() (line []byte, tooLong bool, err error) {
 // params reads what a line asks.
 func (l *Line) params() (map[string]any, error) {
 	raw := l.Raw
-	if raw[0] == '[' {
+	if raw[0] == '[' && !l.plain {
 		var parts []json.RawMessage
 		if err := json.Unmarshal(raw, &parts); err != nil || len(parts) != 2 || json.Unmarshal(parts[0], &l.Number) != nil || l.Number < 1 {
 			return nil, request.Errorf(request.ProblemBadRequest, "line %d is an array, but not of its number and the params, such as [17, {\"id\": 4}]", l.Number)

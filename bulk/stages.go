@@ -15,15 +15,15 @@ import (
 )
 
 // Decode makes each line's request of its params by build.
-func Decode(build func(number int64, params map[string]any) (*request.Request, error)) Stage {
-	return Stage{Name: "decode", Workers: 2, Do: func(_ context.Context, c *Chunk) error {
+func Decode(build func(ctx context.Context, number int64, params map[string]any) (*request.Request, error)) Stage {
+	return Stage{Name: "decode", Workers: 2, Do: func(ctx context.Context, c *Chunk) error {
 		for _, l := range c.Lines {
 			if l.done() {
 				continue
 			}
 			params, err := l.params()
 			if err == nil {
-				l.Request, err = build(l.Number, params)
+				l.Request, err = build(ctx, l.Number, params)
 			}
 			l.Err, l.Raw = err, nil
 		}

@@ -92,7 +92,9 @@ func stream(t *testing.T, w *world, in string, o ScheduleOptions, path string) [
 	}
 	out := new(output)
 	p := New(Options{ChunkSize: 4, Ordered: true},
-		Decode(func(_ int64, params map[string]any) (*request.Request, error) { return r.Build(params) }),
+		Decode(func(_ context.Context, _ int64, params map[string]any) (*request.Request, error) {
+			return r.Build(params)
+		}),
 		Dedupe(), Schedule(w, o), chosen, Encode(write))
 	if err := p.Run(t.Context(), Lines(strings.NewReader(in), LineOptions{MaxBytes: 200}), out); err != nil {
 		t.Fatal(err)
@@ -172,7 +174,9 @@ func TestWhatIsStoredTakesNoSlot(t *testing.T) {
 			}
 			return &request.Response{Status: 200, Body: request.NewBody([]byte("{}")), ContentLength: 2, Cache: request.CacheStatus{Hit: true}}
 		}
-		p := New(Options{}, Decode(func(_ int64, params map[string]any) (*request.Request, error) { return r.Build(params) }),
+		p := New(Options{}, Decode(func(_ context.Context, _ int64, params map[string]any) (*request.Request, error) {
+			return r.Build(params)
+		}),
 			Lookup(find, 100), Schedule(w, ScheduleOptions{}), Encode(write))
 		out := new(output)
 		if err := p.Run(t.Context(), Lines(strings.NewReader(`{"id":"stored"}`), LineOptions{First: 7}), out); err != nil {

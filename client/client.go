@@ -136,11 +136,15 @@ func (c *caller) with(more http.Header) *caller {
 
 // open makes a call and returns the response as it is; the caller must close its body.
 func (c *caller) open(ctx context.Context, method, path, contentType string, body []byte) (*http.Response, error) {
-	var r io.Reader
-	if body != nil {
-		r = bytes.NewReader(body)
+	if body == nil {
+		return c.openBody(ctx, method, path, contentType, nil)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, c.base+path, r)
+	return c.openBody(ctx, method, path, contentType, bytes.NewReader(body))
+}
+
+// openBody is open with a body that is read while it is sent.
+func (c *caller) openBody(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, err
 	}

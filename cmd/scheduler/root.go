@@ -44,7 +44,7 @@ it caches, coalesces, batches, queues fairly, and finds the number of workers by
 	f.BoolVar(&c.asJSON, "json", false, "print JSON instead of text")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return &usageError{cmd.CommandPath(), err} })
 	root.AddCommand(c.runCommand(), c.demoCommand(), c.validateCommand(), c.reloadCommand(), c.configCommand(),
-		c.topCommand(), c.knobsCommand(), c.purgeCommand(), c.decisionsCommand(), c.tuningCommand(), c.sendCommand(), c.jobsCommand(), c.replayCommand(),
+		c.topCommand(), c.knobsCommand(), c.purgeCommand(), c.decisionsCommand(), c.tuningCommand(), c.sendCommand(), c.bulkCommand(), c.jobsCommand(), c.replayCommand(),
 		c.keysCommand(), c.healthcheckCommand(), c.versionCommand(), c.compareAPICommand())
 	c.wrapArgs(root)
 	return root
