@@ -123,7 +123,7 @@ func (a *App) facts() []observe.Fact {
 		if q.Permits > 0 {
 			add("permits_ratio", float64(q.InFlight)/float64(q.Permits))
 		}
-		if used, ok := quotaUsed(q.Rates); ok {
+		if used, ok := quotaUsed(q.Rates, q.Quotas); ok {
 			add("quota_used_ratio", used)
 		}
 		add("rollbacks", float64(rollbacks[name]))
@@ -135,15 +135,23 @@ func (a *App) facts() []observe.Fact {
 // window of a second is full whenever it does its work.
 const quotaPeriod = time.Minute
 
-// quotaUsed is how much is used of the fullest quota window, false if there is none long enough. A
-// window's tokens go to below 0 or above its burst for nobody, but floating points are floating points.
-func quotaUsed(rates []scheduler.RateStats) (used float64, ok bool) {
-	for _, r := range rates {
-		if r.Per < quotaPeriod.Seconds() || r.Burst <= 0 {
-			continue
+// quotaUsed is how much is used of the fullest quota window, configured, told or learned; false if there
+// is none long enough. A window's tokens go to below 0 or above its burst for nobody, but floating points
+// are floating points.
+func quotaUsed(rates []scheduler.RateStats, quotas []scheduler.QuotaStats) (used float64, ok bool) {
+	window := func(per, limit, left float64) {
+		if per >= quotaPeriod.Seconds() && limit > 0 {
+			ok = true
+			used = max(used, min(max(1-left/limit, 0), 1))
 		}
-		ok = true
-		used = max(used, min(max(1-r.Tokens/float64(r.Burst), 0), 1))
+	}
+	for _, r := range rates {
+		window(r.Per, float64(r.Burst), r.Tokens)
+	}
+	for _, q := range quotas {
+		if !q.Expire {
+			window(q.Per, q.Limit, q.Left)
+		}
 	}
 	return used, ok
 }

@@ -143,13 +143,21 @@ func TestAQuotaIsNearlyUsedByItsFullestLongWindow(t *testing.T) {
 	rate := func(per float64, burst int, tokens float64) scheduler.RateStats {
 		return scheduler.RateStats{Per: per, Burst: burst, Tokens: tokens}
 	}
-	if used, ok := quotaUsed([]scheduler.RateStats{rate(1, 10, 0)}); ok {
+	if used, ok := quotaUsed([]scheduler.RateStats{rate(1, 10, 0)}, nil); ok {
 		t.Errorf("a window of a second counts as %v", used)
 	}
-	if used, ok := quotaUsed([]scheduler.RateStats{rate(1, 10, 0), rate(60, 100, 75), rate(3600, 1000, 100)}); !ok || used != .9 {
+	if used, ok := quotaUsed([]scheduler.RateStats{rate(1, 10, 0), rate(60, 100, 75), rate(3600, 1000, 100)}, nil); !ok || used != .9 {
 		t.Errorf("got %v, %v", used, ok)
 	}
-	if used, _ := quotaUsed([]scheduler.RateStats{rate(60, 10, -1e-9), rate(60, 10, 11)}); used != 1 {
+	if used, _ := quotaUsed([]scheduler.RateStats{rate(60, 10, -1e-9), rate(60, 10, 11)}, nil); used != 1 {
 		t.Errorf("got %v", used)
+	}
+	day := scheduler.QuotaStats{Per: 86400, Limit: 1000, Left: 50}
+	if used, ok := quotaUsed([]scheduler.RateStats{rate(60, 100, 75)}, []scheduler.QuotaStats{day}); !ok || used != .95 {
+		t.Errorf("with a learned window: %v, %v", used, ok)
+	}
+	day.Expire = true
+	if _, ok := quotaUsed(nil, []scheduler.QuotaStats{day}); ok {
+		t.Error("a window that is believed no more counts")
 	}
 }

@@ -80,12 +80,12 @@ type App struct {
 	tenants  *tenant.Directory
 
 	// What those who look see: the past, the present, and what saves most.
-	history     *observe.History
-	historyPath string // where it is kept; empty: nowhere
-	live        *api.Live
-	seen        lastSeen
-	topKeys     *observe.TopKeys
-	tracer      *tracing.Tracer
+	history *observe.History
+	watched []savedFile // the history and the alerts, with where they are kept; empty: nowhere
+	live    *api.Live
+	seen    lastSeen
+	topKeys *observe.TopKeys
+	tracer  *tracing.Tracer
 
 	table   atomic.Pointer[table]
 	current atomic.Pointer[configs.Loaded]

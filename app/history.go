@@ -26,8 +26,8 @@ func historyOptions(m configs.Monitoring) observe.HistoryOptions {
 	}
 }
 
-// newHistory makes the history, with what an earlier process left of it. What can't be read is told of;
-// the service must come up.
+// newHistory makes the history, and reads what an earlier process left of it and of the alerts. What can't
+// be read is told of; the service must come up.
 func (a *App) newHistory(c *configs.Config) {
 	a.history = observe.NewHistory(historyOptions(c.Monitoring))
 	a.live = api.NewLive(func() any { return a.now() })
@@ -35,28 +35,46 @@ func (a *App) newHistory(c *configs.Config) {
 	if dir == "" {
 		return
 	}
-	a.historyPath = filepath.Join(dir, "history.penstock")
-	f, err := os.Open(a.historyPath)
-	if errors.Is(err, fs.ErrNotExist) {
-		return
+	a.watched = []savedFile{
+		{filepath.Join(dir, "history.penstock"), "history of signals", a.history},
+		{filepath.Join(dir, "alerts.json"), "state of the alerts", a.alerts},
 	}
-	if err == nil {
-		defer f.Close()
-		err = a.history.Load(f, time.Now())
-	}
-	if err != nil {
-		a.log.Warn("data_dir: the saved history of signals can't be read; it begins anew", "file", a.historyPath, "error", err)
+	for _, k := range a.watched {
+		if err := k.load(); err != nil {
+			a.log.Warn("data_dir: the saved "+k.what+" can't be read; it begins anew", "file", k.path, "error", err)
+		}
 	}
 }
 
-// keepHistory writes the history now and then, and once more at the end.
+// savedFile is a file of the data_dir that is read at the start and written now and then.
+type savedFile struct {
+	path, what string
+	of         interface {
+		Save(w io.Writer) error
+		Load(r io.Reader, now time.Time) error
+	}
+}
+
+func (k savedFile) load() error {
+	f, err := os.Open(k.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return k.of.Load(f, time.Now())
+}
+
+// keepHistory writes the history and the alerts now and then, and once more at the end.
 func (a *App) keepHistory(ctx context.Context) {
-	if a.historyPath == "" {
+	if len(a.watched) == 0 {
 		return
 	}
 	ticker := time.NewTicker(historySave)
 	defer ticker.Stop()
-	failed := false
+	failed := make([]bool, len(a.watched))
 	for {
 		last := false
 		select {
@@ -64,11 +82,13 @@ func (a *App) keepHistory(ctx context.Context) {
 		case <-ctx.Done():
 			last = true
 		}
-		err := writeFile(a.historyPath, a.history.Save)
-		if err != nil && !failed {
-			a.log.Warn("data_dir: the history of signals can't be saved; it is tried again each minute", "file", a.historyPath, "error", err)
+		for i, k := range a.watched {
+			err := writeFile(k.path, k.of.Save)
+			if err != nil && !failed[i] {
+				a.log.Warn("data_dir: the "+k.what+" can't be saved; it is tried again each minute", "file", k.path, "error", err)
+			}
+			failed[i] = err != nil
 		}
-		failed = err != nil
 		if last {
 			return
 		}

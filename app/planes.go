@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"penstock/api"
-	"penstock/cache"
 	"penstock/configs"
 	"penstock/request"
 	"penstock/tuner"
@@ -36,7 +35,7 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 func (a *App) adminOptions(pages *web.Handler) api.AdminOptions {
 	config := func() *configs.Config { return a.current.Load().Config }
 	return api.AdminOptions{
-		Config: adminConfig{a}, Knobs: a.knobs, Cache: adminCache{a}, Decisions: adminDecisions{a.ledger},
+		Config: adminConfig{a}, Knobs: a.knobs, Cache: newAdminCache(a), Decisions: adminDecisions{a.ledger},
 		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep, Jobs: a.apiJobs(),
 		Live: a.live, History: adminHistory{a, pages},
 		Limits:  func() any { return a.limits() },
@@ -122,17 +121,6 @@ func faultsOf(err error) []api.Fault {
 		return out
 	}
 	return []api.Fault{{Detail: err.Error()}}
-}
-
-// adminCache is the cache as the admin plane sees it.
-type adminCache struct{ a *App }
-
-func (c adminCache) Stats() any { return c.a.cache.Stats() }
-
-func (c adminCache) Purge(ctx context.Context, p api.PurgeRequest) (int, error) {
-	n := c.a.cache.Purge(cache.PurgeRequest(p))
-	c.a.log.Info("cache purged", "key", p.Key, "prefix", p.Prefix, "route", p.Route, "upstream", p.Upstream, "all", p.All, "purged", n, "author", api.AuthorOf(ctx))
-	return n, nil
 }
 
 // adminDecisions is the ledger as the admin plane sees it.

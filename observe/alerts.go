@@ -64,6 +64,8 @@ type subject struct {
 	value  float64
 	judged bool
 	alert  *Alert // nil: fine
+	// kept is when it was taken over from an earlier process, until it is seen.
+	kept time.Time
 }
 
 // Alerts judges samples by rules. Give [Alerts.Observe] to a Sampler as OnSample.
@@ -76,6 +78,7 @@ type Alerts struct {
 	rules    []AlertRule
 	subjects map[alertKey]*subject
 	resolved []Alert // oldest first
+	again    []Alert // firing since before the start, not told of yet
 	at       time.Time
 }
 
@@ -147,7 +150,8 @@ func (a *Alerts) Observe(s Sample) {
 		return
 	}
 	a.at = s.At
-	var changed []Alert
+	changed := a.again
+	a.again = nil
 	seen := make(map[alertKey]bool, len(a.subjects))
 	for i := range a.rules {
 		rule := &a.rules[i]
@@ -162,11 +166,13 @@ func (a *Alerts) Observe(s Sample) {
 				sub = new(subject)
 				a.subjects[key] = sub
 			}
+			sub.kept = time.Time{}
 			changed = append(changed, a.judge(rule, of, sub, &s)...)
 		}
 	}
-	// What a reload removed has no samples any more and can't be wrong.
-	changed = append(changed, a.drop(func(k alertKey) bool { return !seen[k] })...)
+	// What a reload removed has no samples any more and can't be wrong. After a start, a route has none
+	// before its first request either.
+	changed = append(changed, a.drop(func(k alertKey) bool { return !seen[k] && s.At.Sub(a.subjects[k].kept) > keptGrace })...)
 	a.mu.Unlock()
 	a.tell(changed)
 }
