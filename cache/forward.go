@@ -246,7 +246,7 @@ func (c *Cache) collect(k *call, f *flight, w *waiter) (*request.Response, error
 		if !f.admits(w) {
 			return nil, nil
 		}
-		status.FwdStatus, status.Stored = http.StatusNotModified, f.verdict.store
+		status.FwdStatus, status.Stored, status.Lifetime = http.StatusNotModified, f.verdict.store, f.verdict.left()
 		resp := c.serve(k.r, f.renewed, time.Now(), status)
 		if resp == nil {
 			c.purgeKey(k.key)
@@ -258,7 +258,7 @@ func (c *Cache) collect(k *call, f *flight, w *waiter) (*request.Response, error
 	if w.reader == nil {
 		return nil, nil
 	}
-	status.Stored = f.storable
+	status.Stored, status.Lifetime = f.storable, f.verdict.left()
 	return f.answerTo(k.r, w, status), nil
 }
 

@@ -54,6 +54,9 @@ type verdict struct {
 	ours bool
 }
 
+// left is how much of its lifetime an answer had on arrival.
+func (v *verdict) left() time.Duration { return max(v.lifetime-v.age, 0) }
+
 // judge decides about an answer.
 func judge(q question, status int, h http.Header, m moment) verdict {
 	d := answerDirectives(h)

@@ -16,11 +16,13 @@ type event struct {
 	request         *request.Request // the kept copy; nil: it can't be made again
 	session, tenant uint64
 	route           uint64
+	strange         uint64 // see strangeness
 	hit             bool
 	until           time.Time // end of the copy that answered; zero: not known
 	// answered
-	stored  bool
+	kept    bool
 	life    time.Duration
+	own     uint64 // the request's kind
 	latency time.Duration
 	body    []byte // to be searched for ids; nil: not
 	listing *listing
@@ -70,7 +72,7 @@ func (p *Preloader) Observe(a Access) {
 	p.send(event{
 		kind: asked, key: key, at: time.Now(), request: p.known.remember(key, r),
 		session: p.hash.key(r.Tenant, p.sessionOf(r)), tenant: p.hash.key(tenant, ""), route: p.hash.route(r.Route),
-		hit: a.Hit, until: a.ExpiresAt,
+		hit: a.Hit, until: a.ExpiresAt, strange: p.strangeness(r),
 	})
 }
 
@@ -141,6 +143,7 @@ func (p *Preloader) askedFor(e *event, now int64) []job {
 	a := learn.Access{At: now, Key: e.key, Session: e.session, Group: e.tenant, Hit: e.hit, Latency: route.latency()}
 	var list []hole
 	if e.request != nil {
+		p.strangers.note(p.asWhom(e.request), e.strange, e.at)
 		list = holes(e.request)
 		tenant := p.tenantOf(e.request)
 		if h, n := number(list); h != nil {
@@ -151,8 +154,8 @@ func (p *Preloader) askedFor(e *event, now int64) []job {
 	if e.hit && !e.until.IsZero() {
 		p.model.Seen(e.key, now, int64(e.until.Sub(p.begin)))
 	}
-	if e.hit {
-		route.storable(true, e.at)
+	if e.hit && e.request != nil {
+		p.kinds.note(p.hash.kindOf(e.request), true, e.at)
 	}
 	wanted := p.jobs(p.model.Access(a), e.at)
 	if p.links.listings.get(e.key) != nil {
@@ -168,9 +171,11 @@ func (p *Preloader) askedFor(e *event, now int64) []job {
 func (p *Preloader) answered(e *event, now int64) []job {
 	route := p.routes.of(e.route, e.request)
 	route.took(e.latency)
-	route.storable(e.stored, e.at)
-	if e.stored {
-		p.model.Stored(e.key, now, expiry(now, e.life))
+	p.kinds.note(e.own, e.kept, e.at)
+	if e.kept {
+		p.model.Stored(e.key, now, now+int64(e.life))
+	} else {
+		p.model.Unkept(e.key, now+int64(pauseUnkept))
 	}
 	if e.listing == nil || e.request == nil {
 		return nil
@@ -179,16 +184,6 @@ func (p *Preloader) answered(e *event, now int64) []job {
 	*p.links.listings.add(e.key, nil) = e.listing
 	p.links.seen(e.session, e.key)
 	return p.named(e.key, now, e.at)
-}
-
-// unknownLife is how long an answer counts as kept whose freshness is not known.
-const unknownLife = 5 * time.Minute
-
-func expiry(now int64, life time.Duration) int64 {
-	if life <= 0 {
-		life = unknownLife
-	}
-	return now + int64(life)
 }
 
 // due makes what time brings and says when it will bring more.
@@ -252,9 +247,19 @@ func (p *Preloader) jobs(list []learn.Prediction, at time.Time) (wanted []job) {
 	return wanted
 }
 
+// asWhom names the tenant and upstream of a request.
+func (p *Preloader) asWhom(r *request.Request) uint64 {
+	return p.hash.joined(p.tenantOf(r), r.Route.Upstream, "", "")
+}
+
+// repeatable reports whether a request may be made for anybody of its tenant.
+func (p *Preloader) repeatable(r *request.Request, at time.Time) bool {
+	return prefetchable(r) && (p.strangeness(r) == 0 || !p.strangers.personal(p.asWhom(r), at))
+}
+
 // job adds the prefetch of a prediction, if it may be made now. It is called with mu held.
 func (p *Preloader) job(wanted []job, q learn.Prediction, r *request.Request, at time.Time) []job {
-	if r == nil || r.Route == nil || !prefetchable(r) || !p.o.Allows(r.Route) || !p.routes.of(p.hash.route(r.Route), r).worthwhile(at) || !p.o.Spare(r.Route.Upstream) {
+	if r == nil || r.Route == nil || !p.repeatable(r, at) || !p.o.Allows(r.Route) || !p.kinds.worthwhile(p.hash.kindOf(r), at) || !p.o.Spare(r.Route.Upstream) {
 		return wanted
 	}
 	j := job{prediction: q, request: r, route: p.hash.route(r.Route)}

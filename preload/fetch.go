@@ -17,9 +17,9 @@ import (
 // fetchResult is how a prefetch ended.
 type fetchResult struct {
 	err       error
-	redundant bool // no call of its own was made
-	stored    bool
-	life      time.Duration // freshness, 0 if unknown
+	redundant bool          // no call of its own was made
+	kept      bool          // the cache can answer with it
+	life      time.Duration // how long it is fresh
 	took      time.Duration // the upstream's time
 	bytes     int64
 	listing   *listing
@@ -62,8 +62,8 @@ func (p *Preloader) fetch(ctx context.Context, j job) fetchResult {
 		return fetchResult{err: err}
 	}
 	c := &answer.Cache
-	f := fetchResult{redundant: c.Hit || c.Collapsed, stored: c.Stored && answer.Status < 400, bytes: n, took: answer.Timing.Upstream}
-	if c.HasTTL {
+	f := fetchResult{redundant: c.Hit || c.Collapsed, bytes: n, took: answer.Timing.Upstream}
+	if f.life, f.kept = keeps(answer); c.Hit {
 		f.life = max(c.TTL, 0)
 	}
 	if kept.Len() > 0 && n <= maxListingBytes {

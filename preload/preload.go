@@ -35,6 +35,8 @@ type Preloader struct {
 	model       *learn.Model
 	links       *links
 	routes      *routes
+	kinds       *kinds
+	strangers   strangers
 	outstanding *outstanding
 	observed    uint64
 	crowded     uint64 // predictions not made since too many were under way
@@ -57,8 +59,8 @@ func New(o Options, do request.Doer, saved []byte) *Preloader {
 	p := &Preloader{
 		o: o, do: do, hash: newHasher(), sessionHeader: http.CanonicalHeaderKey(o.SessionHeader), begin: time.Now(),
 		ctx: ctx, cancel: cancel, queue: make(chan event, queueLength), bodies: make(chan event, bodyQueue), slots: make(chan struct{}, o.Concurrency),
-		known: newTemplates(o.MaxItems),
 	}
+	p.known = newTemplates(o.MaxItems, p.sessionHeader)
 	p.restore(saved)
 	p.register()
 	p.done.Go(p.learn)
@@ -68,7 +70,8 @@ func New(o Options, do request.Doer, saved []byte) *Preloader {
 // build makes the tables.
 func (p *Preloader) build() {
 	n := p.o.MaxItems
-	p.links, p.routes, p.outstanding = newLinks(p.hash, n), newRoutes(), newOutstanding()
+	p.links, p.routes, p.kinds, p.outstanding = newLinks(p.hash, n), newRoutes(), newKinds(), newOutstanding()
+	p.strangers = newStrangers()
 	p.model = learn.New(learn.Options{
 		Keys: n, Floor: p.o.Threshold.Get(), Budget: p.o.BudgetRatio.Get(), Precision: p.o.MinPrecision,
 		KeyOf: func(family uint64, number int64) uint64 { return p.links.keyOf(family, number) }, Ended: p.ended,
@@ -109,10 +112,10 @@ func (p *Preloader) start(jobs []job) {
 	}
 }
 
-// pauseUnstored and pauseFailed are how long a key is left alone that could not be stored, or fetched.
+// pauseUnkept and pauseFailed are how long a key is left alone whose answer could not be kept, or fetched.
 const (
-	pauseUnstored = 10 * time.Minute
-	pauseFailed   = time.Minute
+	pauseUnkept = 10 * time.Minute
+	pauseFailed = time.Minute
 )
 
 // landed takes in how a prefetch ended. It is called with mu held.
@@ -128,17 +131,17 @@ func (p *Preloader) landed(j *job, f fetchResult) {
 		route.counts.Redundant++
 		p.model.Withdraw(key)
 		p.outstanding.take(key)
-		p.model.Seen(key, now, expiry(now, max(f.life, time.Second)))
-	case !f.stored:
-		route.storable(false, at)
+		p.model.Seen(key, now, now+int64(max(f.life, time.Second)))
+	case !f.kept:
+		p.kinds.note(p.hash.kindOf(j.request), false, at)
 		route.counts.Unstored++
 		p.outstanding.size(key, f.bytes)
-		p.model.Failed(key, now+int64(pauseUnstored))
+		p.model.Unkept(key, now+int64(pauseUnkept))
 	default:
-		route.storable(true, at)
+		p.kinds.note(p.hash.kindOf(j.request), true, at)
 		route.took(f.took)
 		p.outstanding.size(key, f.bytes)
-		p.model.Stored(key, now, expiry(now, f.life))
+		p.model.Stored(key, now, now+int64(f.life))
 		if f.listing != nil {
 			f.listing.shape = p.hash.shapeOf(j.request, holes(j.request))
 			*p.links.listings.add(key, nil) = f.listing

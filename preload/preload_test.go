@@ -39,7 +39,7 @@ func (u *upstream) Do(_ context.Context, r *request.Request) (*request.Response,
 		return u.answer(r)
 	}
 	name := r.Tenant + "|" + r.Key
-	c := request.CacheStatus{Fwd: "miss", Stored: true, HasTTL: true, TTL: u.ttl}
+	c := request.CacheStatus{Fwd: "miss", Stored: true, Lifetime: u.ttl}
 	if until := u.cached[name]; time.Now().Before(until) {
 		c = request.CacheStatus{Hit: true, HasTTL: true, TTL: time.Until(until)}
 	} else {
@@ -97,7 +97,7 @@ func (b *bed) see(client string, r *request.Request) {
 	b.access(client, r, hit, until)
 	if !hit {
 		b.send(event{kind: answered, key: b.hash.key(r.Tenant, r.Key), at: time.Now(), request: b.known.get(b.hash.key(r.Tenant, r.Key)),
-			route: b.hash.route(r.Route), stored: true, life: b.up.ttl})
+			route: b.hash.route(r.Route), kept: true, life: b.up.ttl})
 	}
 	synctest.Wait()
 }
@@ -262,7 +262,7 @@ func TestARouteWhoseAnswersCannotBeStoredIsLeftAlone(t *testing.T) {
 			b.ask(fmt.Sprint(i), "list")
 			b.forget()
 		}
-		if n := len(b.up.keys()); n == 0 || n > 3*routeDoubts {
+		if n := len(b.up.keys()); n == 0 || n > 3*kindDoubts {
 			t.Errorf("%d prefetches of what can't be stored, want a few", n)
 		}
 	})

@@ -7,12 +7,7 @@ import (
 	"penstock/request"
 )
 
-const (
-	// routeDoubts is how many more answers of a route may turn out not storable than storable before the
-	// route is left alone for pauseUnstored.
-	routeDoubts = 2
-	maxRoutes   = 1024
-)
+const maxRoutes = 1024
 
 // routeCounts say what became of the prefetches of a route.
 type routeCounts struct {
@@ -25,8 +20,6 @@ type routeCounts struct {
 // routeRecord is what is known of a route.
 type routeRecord struct {
 	upstream, name string
-	doubts         int // answers not stored less answers stored, within narrow bounds
-	until          time.Time
 	wait           time.Duration // how long a call takes, smoothed
 	counts         routeCounts
 }
@@ -43,23 +36,6 @@ func (r *routeRecord) took(d time.Duration) {
 }
 
 func (r *routeRecord) latency() int64 { return int64(r.wait) }
-
-// storable takes in whether an answer of the route could be stored.
-func (r *routeRecord) storable(yes bool, now time.Time) {
-	if yes {
-		r.doubts = max(r.doubts-1, -routeDoubts)
-		return
-	}
-	r.doubts = min(r.doubts+1, routeDoubts)
-	if r.doubts == routeDoubts {
-		r.until = now.Add(pauseUnstored)
-	}
-}
-
-// worthwhile reports whether prefetches of the route have a chance to be stored.
-func (r *routeRecord) worthwhile(now time.Time) bool {
-	return r.doubts < routeDoubts || !now.Before(r.until)
-}
 
 // routes are what is known of each route.
 type routes struct{ table *clockTable[*routeRecord] }

@@ -19,8 +19,7 @@ func prefetchable(r *request.Request) bool {
 		return false
 	}
 	for name := range r.Header {
-		switch name {
-		case "Authorization", "Proxy-Authorization", "X-Api-Key", "Cookie", "Range", "If-Range", "Upgrade", "Sec-Purpose":
+		if fieldClasses[name] == fieldForbids {
 			return false
 		}
 	}
@@ -40,12 +39,13 @@ func forbids(directives []string) bool {
 
 // templates keeps requests that could be made again. Safe for concurrent use.
 type templates struct {
-	mu    sync.Mutex // guards table
-	table *clockTable[*request.Request]
+	sessionHeader string
+	mu            sync.Mutex // guards table
+	table         *clockTable[*request.Request]
 }
 
-func newTemplates(size int) templates {
-	return templates{table: newClockTable[*request.Request](size)}
+func newTemplates(size int, sessionHeader string) templates {
+	return templates{table: newClockTable[*request.Request](size), sessionHeader: sessionHeader}
 }
 
 func (t *templates) resize(size int) {
@@ -75,19 +75,15 @@ func (t *templates) remember(key uint64, r *request.Request) *request.Request {
 	c := r.Clone()
 	// What belongs to the client's own request, and conditions on a copy that only the client has.
 	c.ID, c.Client, c.Deadline, c.Background = "", "", time.Time{}, false
-	for _, name := range ownHeaders {
-		c.Header.Del(name)
+	for name := range c.Header {
+		if classOf(name) == fieldOwn || name == t.sessionHeader {
+			delete(c.Header, name)
+		}
 	}
 	t.mu.Lock()
 	*t.table.add(key, nil) = c
 	t.mu.Unlock()
 	return c
-}
-
-// ownHeaders belong to one client's one request.
-var ownHeaders = []string{
-	"If-None-Match", "If-Modified-Since", "If-Match", "If-Unmodified-Since", "Traceparent", "Tracestate",
-	"X-Request-Id", "Cache-Control", "Pragma", "Priority", "Prefer", "X-Deadline-Ms", "Idempotency-Key",
 }
 
 func size(r *request.Request) int {

@@ -58,13 +58,11 @@ func (p *Preloader) told(r *request.Request, answer *request.Response) {
 	key := p.hash.key(tenant, r.Key)
 	e := event{
 		kind: answered, key: key, at: time.Now(), request: p.known.get(key), route: p.hash.route(r.Route),
-		session: p.hash.key(r.Tenant, p.sessionOf(r)), stored: answer.Cache.Stored && answer.Status < 400, latency: answer.Timing.Upstream,
+		session: p.hash.key(r.Tenant, p.sessionOf(r)), own: p.hash.kindOf(r), latency: answer.Timing.Upstream,
 	}
-	if answer.Cache.HasTTL {
-		e.life = max(answer.Cache.TTL, 0)
-	}
+	e.life, e.kept = keeps(answer)
 	p.send(e)
-	if !e.stored || e.request == nil || !mayList(answer) {
+	if !e.kept || e.request == nil || !mayList(answer) {
 		return
 	}
 	if p.tees.Add(1) > maxTees {
@@ -73,6 +71,13 @@ func (p *Preloader) told(r *request.Request, answer *request.Response) {
 	}
 	e.latency = 0 // told already
 	answer.Body = &tee{ReadCloser: answer.Body, p: p, e: e}
+}
+
+// keeps reports for how long the cache will answer with what came, if at all. An answer that is kept but
+// must be validated each time it is used is not worth fetching ahead: its client would wait all the same.
+func keeps(answer *request.Response) (life time.Duration, kept bool) {
+	c := &answer.Cache
+	return c.Lifetime, c.Stored && c.Lifetime > 0 && answer.Status < http.StatusBadRequest
 }
 
 // mayList reports whether an answer may hold ids.

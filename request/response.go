@@ -46,6 +46,9 @@ type CacheStatus struct {
 	HasAge bool
 	// Stored: the answer was put into the cache. Collapsed: it came from a shared call.
 	Stored, Collapsed bool
+	// Lifetime is for how long from now what was stored may be used as it is; 0: only after validation. It
+	// counts only if Stored. Unlike TTL it is not told to clients, who read the upstream's own fields.
+	Lifetime time.Duration
 	// Detail is a token for people, e.g. "stale-if-error", "served-stale-while-revalidating".
 	Detail string
 }

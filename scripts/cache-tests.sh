@@ -24,8 +24,6 @@ cat >"$work/penstock.yaml" <<EOF
 upstreams:
   origin:
     base_url: http://127.0.0.1:$port
-# The suite takes a prefetch for a request sent twice.
-preload: {enabled: false}
 EOF
 "$work/scheduler" run --config "$work/penstock.yaml" --listen 127.0.0.1:$((port + 80)) --admin 127.0.0.1:$((port + 90)) >"$work/penstock.log" 2>&1 &
 pids="$pids $!"

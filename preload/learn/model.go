@@ -159,7 +159,7 @@ func (m *Model) Access(a Access) []Prediction {
 	m.beat(r, a.At)
 	m.touch(r, a.At)
 	m.plan(r, a.At)
-	nodes := m.learn(m.session(a.Session), m.group(a.Group), &a, fresh)
+	nodes := m.learn(m.session(a.Session), m.group(a.Group), &a, fresh && r.quiet <= a.At)
 	m.predict(&nodes, &a)
 	return m.out
 }
@@ -239,6 +239,20 @@ func (m *Model) Failed(key uint64, quiet int64) {
 		m.release(r)
 	}
 	r.quiet = quiet
+}
+
+// Unkept takes in that an answer to anybody's request can't be used from the cache: nothing is learned of the
+// key until quiet, and it is not predicted.
+func (m *Model) Unkept(key uint64, quiet int64) {
+	r := m.record(key)
+	r.cover, r.expires = 0, 0
+	m.Failed(key, quiet)
+	if r.state == ghost {
+		m.release(r) // it says nothing about its source
+	}
+	if r.at > 0 {
+		m.agenda.remove(m.records, r.at)
+	}
 }
 
 // Stored takes in that an answer to anybody's request is in the cache until expires ([Never]: without
