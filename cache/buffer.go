@@ -39,12 +39,17 @@ type buffer struct {
 	tail     *chunk
 	size     int64 // bytes written
 	windowed bool
-	done     bool
-	err      error // how it ended, io.EOF if well
-	trailer  http.Header
-	readers  map[*reader]struct{}
-	grown    chan struct{} // closed and replaced when readers may go on
-	room     chan struct{} // closed when the writer may go on, nil if it does not wait
+	// length is how long the body will be if its sender is right and it is to be kept, else -1. whole, once it is
+	// made, has all of it from the start: the chunks after the first lie in it, so that a body is not put
+	// together from pieces at its end.
+	length  int64
+	whole   []byte
+	done    bool
+	err     error // how it ended, io.EOF if well
+	trailer http.Header
+	readers map[*reader]struct{}
+	grown   chan struct{} // closed and replaced when readers may go on
+	room    chan struct{} // closed when the writer may go on, nil if it does not wait
 }
 
 func newBuffer(length int64) *buffer {
@@ -53,20 +58,32 @@ func newBuffer(length int64) *buffer {
 		first = min(length, maxFirstChunk)
 	}
 	c := &chunk{data: make([]byte, 0, first)}
-	return &buffer{head: c, tail: c, readers: make(map[*reader]struct{}), grown: make(chan struct{})}
+	return &buffer{length: length, head: c, tail: c, readers: make(map[*reader]struct{}), grown: make(chan struct{})}
 }
 
 // space is where the writer puts the next bytes. Writer only.
 func (b *buffer) space() []byte {
 	t := b.tail // only the writer changes it
 	if len(t.data) == cap(t.data) {
-		n := &chunk{data: make([]byte, 0, min(max(2*cap(t.data), minChunk), maxChunk))}
+		n := b.more(t)
 		b.mu.Lock()
 		t.next, b.tail = n, n
 		b.mu.Unlock()
 		t = n
 	}
 	return t.data[len(t.data):cap(t.data)]
+}
+
+// more is the chunk after t, which is full. Writer only.
+func (b *buffer) more(t *chunk) *chunk {
+	b.mu.Lock()
+	first, read := b.head == t, b.size
+	b.mu.Unlock()
+	if first && b.length > read { // so much has come that the rest is believed
+		b.whole = append(make([]byte, 0, b.length), t.data...)
+		return &chunk{data: b.whole[read:read:b.length]}
+	}
+	return &chunk{data: make([]byte, 0, min(max(2*cap(t.data), minChunk), maxChunk))}
 }
 
 // commit makes the first n bytes of space readable. Writer only.
@@ -128,6 +145,26 @@ func (b *buffer) awaitRoom(ctx context.Context) error {
 	}
 }
 
+// awaitSize waits until size bytes have come or the body has ended, and gives the error if it ended badly.
+func (b *buffer) awaitSize(ctx context.Context, size int64) error {
+	for {
+		b.mu.Lock()
+		done, err, enough, grown := b.done, b.err, b.size >= size, b.grown
+		b.mu.Unlock()
+		switch {
+		case done && err != io.EOF:
+			return err
+		case done || enough:
+			return nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return gone(ctx)
+		}
+	}
+}
+
 // lag is how far the slowest reader is behind; called with mu held.
 func (b *buffer) lag() int64 {
 	var most int64
@@ -157,6 +194,9 @@ func (b *buffer) bytes(unseen int) []byte {
 	last := tail.data[:len(tail.data)+unseen]
 	if head == tail && cap(last)-len(last) <= len(last)/8 {
 		return last[:len(last):len(last)]
+	}
+	if size <= int64(cap(b.whole)) && size > 0 {
+		return b.whole[:size:size]
 	}
 	all := make([]byte, 0, size)
 	for c := head; c != tail; c = c.next {

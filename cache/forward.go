@@ -36,12 +36,19 @@ func (c *Cache) forward(k *call) (*request.Response, error) {
 		}
 		return nil, err
 	}
-	if failed(resp.Status) {
-		if rescued := c.rescue(k, nil, resp.Status); rescued != nil {
-			_ = resp.Body.Close()
-			rescued.Timing = resp.Timing
-			return rescued, nil
+	var broken error
+	if !failed(resp.Status) {
+		if !c.standsIn(k) {
+			return resp, nil
 		}
+		if broken = c.awaitBody(k.ctx, resp); broken == nil {
+			return resp, nil
+		}
+	}
+	if rescued := c.rescue(k, broken, resp.Status); rescued != nil {
+		_ = resp.Body.Close()
+		rescued.Timing = resp.Timing
+		return rescued, nil
 	}
 	return resp, nil
 }

@@ -2,13 +2,9 @@ package cache
 
 import (
 	"context"
-	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"penstock/request"
@@ -131,99 +127,4 @@ func TestFlightKeysOfDifferentQuestionsDiffer(t *testing.T) {
 		}
 		seen[key] = q
 	}
-}
-
-// TestSoak lets an upstream fail at random for ten minutes of virtual time: errors, broken bodies,
-// delays and refusals, under crowds of several users. No client sees an error while there is a usable
-// copy, none gets a copy that is too old, and none another's answer.
-func TestSoak(t *testing.T) {
-	const (
-		fresh  = 5 * time.Second
-		window = 40 * time.Second
-		keys   = 12
-	)
-	synctest.Test(t, func(t *testing.T) {
-		rng := rand.New(rand.NewPCG(1, 2))
-		var mu sync.Mutex                 // guards broken: refreshes run beside the test
-		broken := make([]time.Time, keys) // until when the key fails
-		good := make(map[string]time.Time)
-		o := &origin{}
-		o.do = func(ctx context.Context, r *request.Request) (*request.Response, error) {
-			var i int
-			_, _ = fmt.Sscanf(r.Key, "key%d", &i)
-			private := i%3 == 2
-			mu.Lock()
-			fails := time.Now().Before(broken[i])
-			mu.Unlock()
-			if fails {
-				switch i % 4 {
-				case 0:
-					return reply(503, "no"), nil
-				case 1:
-					return nil, request.Errorf(request.ProblemUpstreamDown, "down")
-				case 2:
-					return nil, request.Errorf(request.ProblemUpstreamTimeout, "slow")
-				default:
-					return reply(500, "garbage", "Cache-Control", "max-age=600"), nil
-				}
-			}
-			control := fmt.Sprintf("max-age=%d, stale-if-error=%d, stale-while-revalidate=2", int(fresh.Seconds()), int(window.Seconds()))
-			if private {
-				control = "private, " + control
-			}
-			resp := reply(200, fmt.Sprintf("%s|%s|%d", r.Key, r.Header.Get("Cookie"), time.Now().UnixNano()), "Cache-Control", control)
-			return resp, nil
-		}
-		options := testOptions()
-		options.RefreshAhead, options.ErrorBackoff, options.ErrorBackoffMax = 0.1, time.Second, 10*time.Second
-		c := newCache(t, options, o)
-		served, failures, stale := 0, 0, 0
-		for start := time.Now(); time.Since(start) < 10*time.Minute; {
-			if rng.IntN(20) == 0 {
-				mu.Lock()
-				broken[rng.IntN(keys)] = time.Now().Add(time.Duration(rng.IntN(90)) * time.Second)
-				mu.Unlock()
-			}
-			i, user := rng.IntN(keys), fmt.Sprintf("u%d", rng.IntN(3))
-			r := get(httpRoute(), fmt.Sprintf("key%d", i))
-			private := i%3 == 2
-			if private {
-				r.Header.Set("Cookie", user)
-			}
-			resp, err := c.Do(t.Context(), r)
-			served++
-			usable := !private && time.Since(good[r.Key]) < fresh+window
-			if err != nil || resp.Status != 200 {
-				failures++
-				if usable {
-					t.Fatalf("%s: error %v although a copy of %v ago is there", r.Key, err, time.Since(good[r.Key]))
-				}
-				time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond)
-				continue
-			}
-			var who string
-			var made int64
-			parts := strings.Split(readBody(t, resp), "|")
-			who = parts[1]
-			_, _ = fmt.Sscan(parts[2], &made)
-			age := time.Since(time.Unix(0, made))
-			switch {
-			case parts[0] != r.Key || private && who != user:
-				t.Fatalf("%s asked for %s and got %q", user, r.Key, parts)
-			case age >= fresh+window:
-				t.Fatalf("%s: a copy of %v, allowed are %v", r.Key, age, fresh+window)
-			}
-			if age > fresh {
-				stale++
-			}
-			if at := time.Unix(0, made); at.After(good[r.Key]) {
-				good[r.Key] = at
-			}
-			time.Sleep(time.Duration(rng.IntN(200)) * time.Millisecond)
-		}
-		if stale == 0 || failures == 0 || served < 1000 {
-			t.Errorf("nothing was tried: %d served, %d stale, %d failures", served, stale, failures)
-		}
-		t.Logf("%d served, %d of them stale, %d failures without a copy, %d calls", served, stale, failures, o.calls.Load())
-	})
 }

@@ -44,14 +44,10 @@ func (c *Cache) behind(k *call, key string) *flight {
 // rescue serves a stale copy in place of a failure: an error, or an upstream's status (RFC 5861,
 // section 4). nil: there is none that may be used.
 func (c *Cache) rescue(k *call, err error, status int) *request.Response {
-	e := k.stale
-	if e == nil || e.strict || !k.o.ErrorRecovery || k.d.noStore || err != nil && !recoverable(err) {
+	if !c.standsIn(k) || err != nil && !recoverable(err) {
 		return nil
 	}
-	now := time.Now()
-	if age := e.age(now); age >= e.lifetime+e.staleIfError {
-		return nil
-	}
+	e, now := k.stale, time.Now()
 	if rec := c.store.get(k.key); rec == nil || rec.find(k.r.Header) == nil {
 		return nil // purged in the meantime
 	}
@@ -65,6 +61,26 @@ func (c *Cache) rescue(k *call, err error, status int) *request.Response {
 		k.counters.staleErrors.Inc()
 	}
 	return resp
+}
+
+// standsIn reports whether k has a stale copy that may be served in place of a failure now.
+func (c *Cache) standsIn(k *call) bool {
+	e := k.stale
+	return e != nil && !e.strict && k.o.ErrorRecovery && !k.d.noStore && e.age(time.Now()) < e.lifetime+e.staleIfError
+}
+
+// heldBody is how much of a body must have come before its answer is given to a client for whom there is a copy that
+// stands in for failures. More: more broken bodies are mended. Less: the first byte comes sooner.
+const heldBody = 64 << 10
+
+// awaitBody waits until an answer's body is whole, or long enough to be given on as it comes, or has
+// broken off: then it gives the error.
+func (c *Cache) awaitBody(ctx context.Context, resp *request.Response) error {
+	r, ok := resp.Body.(*reader)
+	if !ok || resp.ContentLength > heldBody || eventStream(resp.Header) {
+		return nil
+	}
+	return r.b.awaitSize(ctx, heldBody)
 }
 
 // recoverable reports whether err is the upstream's failure, or ours to reach it, and not the
