@@ -7,12 +7,17 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"penstock/request"
 )
+
+const pieceBytes = 16 << 10
+
+var pieces = sync.Pool{New: func() any { return new([pieceBytes]byte) }}
 
 // fetchResult is how a prefetch ended.
 type fetchResult struct {
@@ -54,7 +59,9 @@ func (p *Preloader) fetch(ctx context.Context, j job) fetchResult {
 	if mayList(answer) {
 		sink = &capped{to: &kept, left: maxListingBytes}
 	}
-	n, err := io.Copy(sink, answer.Body)
+	piece := pieces.Get().(*[pieceBytes]byte)
+	n, err := io.CopyBuffer(sink, answer.Body, piece[:])
+	pieces.Put(piece)
 	if closeErr := answer.Body.Close(); err == nil {
 		err = closeErr
 	}

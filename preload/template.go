@@ -65,8 +65,9 @@ func (t *templates) len() int {
 func (t *templates) remember(key uint64, r *request.Request) *request.Request {
 	t.mu.Lock()
 	if v := t.table.get(key); v != nil && (*v).Route == r.Route {
+		kept := *v // the slot may soon be another's
 		t.mu.Unlock()
-		return *v
+		return kept
 	}
 	t.mu.Unlock()
 	if size(r) > maxTemplateBytes {
