@@ -45,6 +45,9 @@ type Options struct {
 	Ephemeral bool
 	// RecordTuning names a file that takes all that the tuner's controllers see, for a replay; empty: none.
 	RecordTuning string
+	// PaceGC lets the App set the garbage collector's pace by what collections cost. There is one for the whole process, so it is for
+	// who runs a single App and nothing else. GOGC and GOMEMLIMIT in the environment come first.
+	PaceGC bool
 }
 
 // DefaultPollInterval is how often the configuration file is looked at.
@@ -219,6 +222,9 @@ func (a *App) Start() {
 	}
 	a.background.Go(func() { a.keepHistory(ctx) })
 	a.background.Go(func() { a.disk.watch(ctx) })
+	if a.o.PaceGC {
+		a.background.Go(func() { paceGC(ctx) })
+	}
 	a.sampler.Start()
 	a.tuner.Start()
 	a.startJobs()

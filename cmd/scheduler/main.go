@@ -29,7 +29,10 @@ func main() {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	c := &cli{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr, env: os.Environ(), signals: signals,
-		newService: func(o app.Options) (service, error) { return app.New(o) },
+		newService: func(o app.Options) (service, error) {
+			o.PaceGC = true // the process is ours
+			return app.New(o)
+		},
 	}
 	os.Exit(c.run(context.Background(), os.Args[1:]))
 }
