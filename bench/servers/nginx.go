@@ -61,7 +61,11 @@ func Nginx(p Place, readTimeout string) (*Server, error) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return launch(p, "nginx", "http://"+listen, binary, "-p", p.Dir, "-c", path)
+	s, err := launch(p, "nginx", "http://"+listen, binary, "-p", p.Dir, "-c", path)
+	if err == nil {
+		s.Store = filepath.Join(p.Dir, "nginx-cache")
+	}
+	return s, err
 }
 
 // find looks for a binary on the path and where Debian puts it.

@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,8 +20,9 @@ const penstockConfig = `upstreams:
     timeouts: {response_header: %s}
 data_dir: %s
 server: {drain_delay: 0s}
+profiling: {enabled: true}
 knobs: {workers.origin: 512}
-cache: {stale_if_error: %s, compress_min_bytes: %d}
+cache: {stale_if_error: %s, compress_min_bytes: %d, max_bytes: %d}
 workers: {queue_length: 5000, max: 1000}
 `
 
@@ -34,6 +36,8 @@ type Variant struct {
 	NoStaleDefault bool
 	// NoCompression stores bodies as they are.
 	NoCompression bool
+	// MaxBytes bounds the cache, default 256 MiB, as ours.
+	MaxBytes int64
 	Name          string
 }
 
@@ -79,10 +83,18 @@ func Penstock(p Place, binary string, v Variant) (*Server, error) {
 		compress = 0
 	}
 	data := filepath.Join(p.Dir, name+"-data")
-	text := fmt.Sprintf(penstockConfig, p.Origin, attempts, header, data, stale, compress)
+	text := fmt.Sprintf(penstockConfig, p.Origin, attempts, header, data, stale, compress, cmp.Or(v.MaxBytes, 256<<20))
 	path := filepath.Join(p.Dir, name+".yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	return launch(p, name, "http://"+listen+"/proxy/origin", binary, "run", "--config", path, "--listen", listen, "--admin", "127.0.0.1:0")
+	admin, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	s, err := launch(p, name, "http://"+listen+"/proxy/origin", binary, "run", "--config", path, "--listen", listen, "--admin", admin)
+	if err == nil {
+		s.Admin = "http://" + admin
+	}
+	return s, err
 }

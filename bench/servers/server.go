@@ -39,8 +39,11 @@ type Place struct {
 type Server struct {
 	// Name is what tables call it. Base is the URL below which the origin's paths are found.
 	Name, Base string
-	cmd        *exec.Cmd
-	done       chan struct{}
+	// Admin is the URL of Penstock's admin plane, empty for others. Store is the folder in which a peer
+	// keeps what it has cached, empty if that is in memory.
+	Admin, Store string
+	cmd          *exec.Cmd
+	done         chan struct{}
 }
 
 // launch runs a command at its place and waits until base answers.
