@@ -102,7 +102,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, t tab) {
 	if v.Live {
 		key = "live " + key
 	}
-	b, ok := h.cached.get(key, v.Now.At)
+	page, ok := h.cached.get(key, v.Now.At)
 	if !ok {
 		v.Range = readRange(v.Query, v.Now.At)
 		v.Data = t.view(h, v)
@@ -111,13 +111,36 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request, t tab) {
 			http.Error(w, "the page can't be rendered: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		b = out.Bytes()
-		h.cached.put(key, v.Now.At, b)
+		page = newContent(out.Bytes(), gzip.BestSpeed)
+		h.cached.put(key, v.Now.At, page)
 	}
 	head := w.Header()
 	head.Set("Content-Type", "text/html; charset=utf-8")
 	head.Set("Cache-Control", "no-store")
+	page.write(w, r)
+}
+
+// content is a body with its compressed form.
+type content struct{ plain, gzipped []byte }
+
+func newContent(b []byte, level int) *content {
+	var z bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&z, level)
 	_, _ = w.Write(b)
+	_ = w.Close()
+	return &content{b, z.Bytes()}
+}
+
+// write answers with the form that the client takes.
+func (c *content) write(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Vary", "Accept-Encoding")
+	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		_, _ = w.Write(c.gzipped)
+		return
+	}
+	_, _ = w.Write(c.plain)
 }
 
 // maxRendered bounds the pages that are kept for one sample.
@@ -127,24 +150,24 @@ const maxRendered = 32
 type rendered struct {
 	mu    sync.Mutex // guards what follows
 	at    time.Time
-	pages map[string][]byte
+	pages map[string]*content
 }
 
-func (c *rendered) get(key string, at time.Time) ([]byte, bool) {
+func (c *rendered) get(key string, at time.Time) (*content, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.Equal(at) {
 		return nil, false
 	}
-	b, ok := c.pages[key]
-	return b, ok
+	page, ok := c.pages[key]
+	return page, ok
 }
 
-func (c *rendered) put(key string, at time.Time, page []byte) {
+func (c *rendered) put(key string, at time.Time, page *content) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.at.Equal(at) {
-		c.at, c.pages = at, make(map[string][]byte)
+		c.at, c.pages = at, make(map[string]*content)
 	}
 	if len(c.pages) < maxRendered {
 		c.pages[key] = page
@@ -174,13 +197,13 @@ var assets = sync.OnceValue(func() map[string]*asset {
 
 // asset is one file, with its ETag and its compressed form.
 type asset struct {
+	*content
 	contentType, etag string
-	plain, gzipped    []byte
 }
 
 func newAsset(name string, b []byte) *asset {
 	sum := sha256.Sum256(b)
-	a := &asset{plain: b, contentType: mime.TypeByExtension(path.Ext(name)), etag: `"` + hex.EncodeToString(sum[:12]) + `"`}
+	a := &asset{content: newContent(b, gzip.BestCompression), contentType: mime.TypeByExtension(path.Ext(name)), etag: `"` + hex.EncodeToString(sum[:12]) + `"`}
 	switch path.Ext(name) { // not what the machine's tables say
 	case ".js":
 		a.contentType = "text/javascript; charset=utf-8"
@@ -191,11 +214,6 @@ func newAsset(name string, b []byte) *asset {
 	case ".LICENSE":
 		a.contentType = "text/plain; charset=utf-8"
 	}
-	var z bytes.Buffer
-	w, _ := gzip.NewWriterLevel(&z, gzip.BestCompression)
-	_, _ = w.Write(b)
-	_ = w.Close()
-	a.gzipped = z.Bytes()
 	return a
 }
 
@@ -204,15 +222,10 @@ func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Content-Type", a.contentType)
 	h.Set("Cache-Control", "no-cache") // ask each time, by the ETag
 	h.Set("ETag", a.etag)
-	h.Set("Vary", "Accept-Encoding")
 	if strings.Contains(r.Header.Get("If-None-Match"), a.etag) {
+		h.Set("Vary", "Accept-Encoding")
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		_, _ = w.Write(a.gzipped)
-		return
-	}
-	_, _ = w.Write(a.plain)
+	a.write(w, r)
 }

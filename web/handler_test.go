@@ -2,8 +2,10 @@ package web
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -143,8 +145,14 @@ func TestTheVendoredChartLibraryIsTheOneOfTheRegistry(t *testing.T) {
 	}
 }
 
-func TestAssetsAreCompressedAndAskedForByTheirTag(t *testing.T) {
+func TestPagesAndAssetsAreCompressedAndAssetsAskedForByTheirTag(t *testing.T) {
 	h := NewHandler(newFake())
+	page := get(t, h, "/tuning", "Accept-Encoding", "gzip")
+	if z, err := gzip.NewReader(page.Body); err != nil || page.Header().Get("Content-Encoding") != "gzip" {
+		t.Errorf("a page is not compressed: %v %v", page.Header(), err)
+	} else if b, err := io.ReadAll(z); err != nil || string(b) != get(t, h, "/tuning").Body.String() {
+		t.Errorf("the compressed page is another: %v", err)
+	}
 	w := get(t, h, "/assets/uplot.js", "Accept-Encoding", "gzip, br")
 	if w.Header().Get("Content-Encoding") != "gzip" || w.Body.Len() > 30_000 {
 		t.Errorf("encoding %q, %d bytes", w.Header().Get("Content-Encoding"), w.Body.Len())
