@@ -163,7 +163,9 @@ type gauge struct {
 	cap    time.Duration
 	excess map[string]beyond // by route
 	hung   hung
-	again  bool // an epoch under this limit has ended
+	again  bool        // an epoch under this limit has ended
+	ends   []time.Time // of calls, whatever their start, since the first call that counts; at most epochMost
+	most   int         // calls in flight that a start has found under this limit
 }
 
 // beyond is what the calls of a route take beyond the cap.
@@ -199,7 +201,7 @@ func slow(ds []time.Duration) time.Duration {
 // reset begins a new epoch under limit.
 func (g *gauge) reset(limit float64, now time.Time) {
 	g.hung.begin(now.Add(g.trip))
-	g.again = false
+	g.again, g.ends, g.most = false, g.ends[:0], 0
 	g.limit, g.since, g.ended, g.from, g.next, g.samples = limit, now, now, time.Time{}, time.Time{}, g.samples[:0]
 }
 
@@ -216,7 +218,7 @@ func (g *gauge) restart(cut, now time.Time) {
 			}
 		}
 	}
-	g.again = true
+	g.again, g.ends = true, slices.DeleteFunc(g.ends, func(t time.Time) bool { return t.Before(from) })
 	g.since, g.ended, g.from, g.next, g.samples = cut.Add(1), now, from, now.Add(epochLeast), kept
 }
 
@@ -232,7 +234,7 @@ func (g *gauge) add(c observe.Call, now time.Time) (Epoch, bool) {
 	if good(c.Outcome) {
 		g.recent.add(c.Duration)
 	}
-	if float64(c.InFlight) < math.Floor(fullRatio*g.limit) {
+	if !c.Start.Before(g.since) && float64(c.InFlight) < math.Floor(fullRatio*g.limit) {
 		g.hung.begin(now.Add(g.trip)) // the demand paused, and so did the ends of calls
 	}
 	switch {
@@ -243,6 +245,10 @@ func (g *gauge) add(c observe.Call, now time.Time) (Epoch, bool) {
 	}
 	if c.Start.Before(g.since) || c.Outcome == observe.OutcomeCanceled || c.Outcome == observe.OutcomeDown {
 		return Epoch{}, false
+	}
+	g.most = max(g.most, c.InFlight)
+	if !g.from.IsZero() && len(g.ends) < epochMost {
+		g.ends = append(g.ends, now)
 	}
 	n := float64(c.InFlight)
 	if n <= g.limit && n >= math.Floor(fullRatio*g.limit) && len(g.samples) < epochMost {
@@ -269,11 +275,27 @@ func (g *gauge) end(now time.Time) (Epoch, bool) {
 	}
 	e := g.epoch(g.cut(now))
 	e.Span = now.Sub(g.ended)
-	if e.Calls < epochSamples || !g.hung.correct(&e, g.trip, now, !g.again) {
+	if e.Calls < epochSamples || !g.hung.correct(&e, g.trip, now, !g.again, g.unended(e.Calls, g.cut(now))) {
 		g.next = now.Add(g.trip / 4)
 		return Epoch{}, false
 	}
 	return e, true
+}
+
+// unended is the share of the calls that started until cut and have not ended. While the limit is used up each end makes
+// room for a start, so there were as many starts as ends. What has not ended takes longer than what has, and an
+// epoch that left it out would find the upstream quick.
+func (g *gauge) unended(calls int, cut time.Time) float64 {
+	started := 0.0
+	for _, t := range g.ends {
+		if !t.After(cut) {
+			started++
+		}
+	}
+	if started == 0 || len(g.ends) >= epochMost || len(g.samples) >= epochMost {
+		return 0
+	}
+	return max(0, 1-float64(calls)/started-2/math.Sqrt(started))
 }
 
 // roundTrip is that of the slow calls, lately or in this epoch, whichever is longer: after a change of

@@ -43,21 +43,25 @@ func (h *hung) end(d time.Duration, now time.Time) {
 
 // gaveUp takes a call that ended without an answer for want of time.
 func (h *hung) gaveUp(d, trip time.Duration) {
-	if d > hungTrips*trip {
-		h.gone++
+	if d <= hungTrips*trip {
+		return
+	}
+	if h.gone++; h.gone >= hungGone {
+		h.wary = hungWary
 	}
 }
 
 // correct lengthens the times of an epoch to what they would be if those that hang had ended, too. It
-// reports false if the first epoch under a limit has to go on for that to be told.
-func (h *hung) correct(e *Epoch, trip time.Duration, now time.Time, first bool) bool {
+// reports false if the first epoch under a limit has to go on for that to be told; unended is the share of its calls that
+// have not ended yet.
+func (h *hung) correct(e *Epoch, trip time.Duration, now time.Time, first bool, unended float64) bool {
 	if h.since.IsZero() {
 		h.begin(now)
 	}
 	while := now.Sub(h.since)
 	trips := float64(while) / float64(trip)
 	if trips < 0.5 {
-		return true
+		return !first || unended < hungLeast
 	}
 	missing := 1 - h.sum/while.Seconds()/e.InFlight
 	if trips >= hungEnough {
@@ -79,7 +83,7 @@ func (h *hung) correct(e *Epoch, trip time.Duration, now time.Time, first bool) 
 		if h.known {
 			least = hungLeast
 		}
-		return !first || missing < least
+		return !first || missing < least && unended < hungLeast
 	}
 	if missing > least && missing < 0.95 {
 		h.known = true

@@ -118,7 +118,6 @@ func (b *belief) smear(share float64) {
 // jump moves a share of all to other knees: half of it anywhere, half to the targets, which are knees that
 // were found before. The shape and the time of a call alone stay.
 func (b *belief) jump(share float64, targets []float64) {
-	mean := b.meanBase()
 	anywhere := share
 	if len(targets) > 0 {
 		anywhere /= 2
@@ -134,10 +133,15 @@ func (b *belief) jump(share float64, targets []float64) {
 	}
 	for s := range shapes {
 		w, m := b.weight[s*b.knees:(s+1)*b.knees], b.base[s*b.knees:(s+1)*b.knees]
-		ofShape := 0.0
-		for _, x := range w {
+		ofShape, mean := 0.0, 0.0
+		for k, x := range w {
 			ofShape += x
+			mean += x * m[k]
 		}
+		if ofShape < math.SmallestNonzeroFloat32 {
+			continue
+		}
+		mean /= ofShape
 		for k := range w {
 			add := anywhere * ofShape / float64(b.knees)
 			if total > 0 {

@@ -15,6 +15,8 @@ const (
 	// lookDeep is how far down a look goes after calls have come to take creepRatio times as long by and by.
 	lookDeep   = 0.35
 	creepRatio = 1.2
+	// lookDoubt: a look that leaves the knee so many times less certain than it was goes on.
+	lookDoubt = 2
 	// lookLongest is how many times as long as its first epoch a look lasts at most.
 	lookLongest = 4
 	// lookLoss is the share of throughput that looks may cost in the mean.
@@ -34,6 +36,7 @@ type looking struct {
 	took, first  time.Duration // what the present one took so far, and its first epoch
 	precision    float64       // 1/variance of the present one
 	size         float64
+	sure         float64 // one standard deviation of the knee (of the logarithm) before it
 	count        int
 	eager        int // so many looks come early, after a change
 }
@@ -78,6 +81,7 @@ func (k *kneeStep) lookAround() (Step, bool) {
 		rule = "look-down"
 	}
 	l.took, l.first, l.precision = 0, 0, 0
+	_, l.sure = k.s.belief.knee()
 	return k.move(KneeLook, to, rule, "%s: looking what %.0f do", k.sentence(), to), true
 }
 
@@ -124,7 +128,9 @@ func (k *kneeStep) looked() Step {
 	}
 	l.precision += 1 / max(v*s.excess, 1e-9)
 	tolerance := l.size / lookSure
-	if 1/l.precision > tolerance*tolerance && l.took < lookLongest*l.first {
+	_, sure := s.belief.knee()
+	doubtful := sure > max(lookDoubt*l.sure, lookLeast) // it contradicts what was believed, and does not settle it
+	if (1/l.precision > tolerance*tolerance || doubtful) && l.took < lookLongest*l.first {
 		return k.stay("looking", "%.0f workers instead of %.0f: %d calls do not say enough yet", k.e.Limit, s.Rest, k.e.Calls)
 	}
 	worth := k.worth()
@@ -173,6 +179,14 @@ type ceiling struct {
 	from      float64       // where the cuts began
 	unhelpful int           // cuts that made nothing better
 	tested    float64       // beyond it steps are small: it refused there before; 0: no such
+	demand    bool          // nobody refused: it is what the demand reached
+	counted   bool          // nobody refused: fewer answers were counted there
+}
+
+// reached bounds growth by what the demand reached, for a while that doubles.
+func (c *ceiling) reached(limit float64, trip time.Duration) {
+	c.length = min(max(2*c.length, lookPauseMost*trip), lookPauseMost*lookPauseMost*trip)
+	c.limit, c.left, c.demand, c.counted = limit, c.length, true, false
 }
 
 func (c *ceiling) pass(d time.Duration) {
@@ -181,7 +195,10 @@ func (c *ceiling) pass(d time.Duration) {
 		return
 	}
 	if c.left -= d; c.left <= 0 {
-		c.tested, c.limit = c.limit, 0
+		if !c.demand {
+			c.tested = c.limit
+		}
+		c.limit = 0
 	}
 }
 
@@ -209,7 +226,7 @@ func (k *kneeStep) cut(over float64) Step {
 	}
 	s.look.quiet = 0
 	step := k.move(KneeSettle, to, ruleOverload, "%.0f %% of %d calls ended in overload or a timeout under %.0f workers", 100*over, k.e.Calls, k.e.Limit)
-	c.limit = step.To
+	c.limit, c.demand, c.counted = step.To, false, false
 	s.Rest = step.To
 	return step
 }

@@ -19,6 +19,8 @@ const (
 	// netWait is how many epochs nothing grows after a fall at first; each further one doubles it, up to netMost.
 	netWait = 60
 	netMost = 600
+	// netMix is the change of the routes' shares of the time spent in calls that makes counts incomparable.
+	netMix = 0.3
 )
 
 const ruleHarm = "harm"
@@ -26,9 +28,10 @@ const ruleHarm = "harm"
 // net judges limits by the answers that were counted by the clock, and knows no model. Whatever the times of the calls
 // that end seem to say, a limit under which fewer answers come than under a lower one is too high.
 type net struct {
-	good, rate float64 // the limit that gave the most, and answers/s counted there; 0: none yet
-	from, fell float64 // the limit that was left, and answers/s counted there; 0: none
-	harm       bool    // it was left since fewer had done more
+	good, rate float64            // the limit that gave the most, and answers/s counted there; 0: none yet
+	from, fell float64            // the limit that was left, and answers/s counted there; 0: none
+	harm       bool               // it was left since fewer had done more
+	times      map[string]float64 // the routes' shares of the time of the calls that were counted last
 	pause      time.Duration
 }
 
@@ -45,12 +48,34 @@ func (e *Epoch) counted() float64 {
 	return math.Sqrt((spread + 0.05) / float64(e.Answers))
 }
 
+// follow forgets the counts if the mix of routes has become another: a hundred slow answers are more work than a hundred
+// quick ones, and the first to end are all quick.
+func (n *net) follow(e *Epoch) (forgot bool) {
+	total, apart := 0.0, 0.0
+	for _, r := range e.Routes {
+		total += r.Sum
+	}
+	times := make(map[string]float64, len(e.Routes))
+	for name, r := range e.Routes {
+		times[name] = r.Sum / max(total, 1e-9)
+		apart += max(0, times[name]-n.times[name])
+	}
+	if forgot = len(n.times) > 0 && apart > netMix; forgot {
+		*n = net{pause: n.pause}
+	}
+	n.times = times
+	return forgot
+}
+
 // caught lets the net see the epoch, and returns to fewer permits if more did harm.
 func (k *kneeStep) caught() (Step, bool) {
 	e, n := k.e, &k.s.net
 	n.pause = max(0, n.pause-e.Span)
 	if e.Counted <= 0 {
 		return Step{}, false
+	}
+	if n.follow(e) && k.s.ceiling.counted {
+		k.s.ceiling = ceiling{}
 	}
 	least := max(netLeast, netNoise*e.counted())
 	if n.from > 0 {
@@ -84,7 +109,7 @@ func (k *kneeStep) fall(to float64, rule, format string, args ...any) (Step, boo
 		return Step{}, false
 	}
 	c.length = min(max(2*c.length, netWait*k.e.Span), netMost*k.e.Span)
-	c.left, c.limit = c.length, step.To
+	c.left, c.limit, c.demand, c.counted = c.length, step.To, false, true
 	s.Rest, s.look.quiet, s.Fell = step.To, 0, true
 	return step, true
 }

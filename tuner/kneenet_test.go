@@ -114,7 +114,7 @@ func TestCallsThatWereGivenUpShowThatOthersHang(t *testing.T) {
 			h.end(trip, now)
 		}
 		e := Epoch{Limit: 4, Calls: 100, OK: 100, InFlight: 4, Routes: map[string]RouteTimes{"r": {N: 100, Sum: 10, SumSq: 1}}}
-		if !h.correct(&e, trip, now.Add(5*time.Second), true) || (e.Hanging > 0) != want || e.Counted < 19 || e.Counted > 21 {
+		if !h.correct(&e, trip, now.Add(5*time.Second), true, 0) || (e.Hanging > 0) != want || e.Counted < 19 || e.Counted > 21 {
 			t.Errorf("after %d calls that were given up: hanging %.2f, %.1f answers/s", gone, e.Hanging, e.Counted)
 		}
 	}

@@ -68,9 +68,37 @@ func (s *search) OnCall(c observe.Call, now time.Time, h Hand) {
 		s.step(k, e, now, h)
 	case (s.knee.Phase == KneeLook || s.knee.Phase == KneeTest) && s.gauge.idle(now):
 		s.giveUp(now, h)
-	case h.Mode == ModeActive && s.knee.beyond(c.InFlight, s.gauge.limit) && s.gauge.hung.gone >= hungGone && s.gauge.idle(now):
+	case h.Mode == ModeActive && s.found.began && s.knee.Phase == KneeSettle && s.gauge.idle(now):
+		s.unreached(c.InFlight, now, h)
+	}
+}
+
+// unreached ends a change that no epoch can judge, since the demand does not use up the limit. Growth beyond what the
+// demand reaches comes down to that, where it can be judged: more in flight than before may be what harms.
+func (s *search) unreached(inFlight int, now time.Time, h Hand) {
+	limit, most := s.gauge.limit, float64(s.gauge.most)
+	switch beyond := s.knee.beyond(inFlight, limit); {
+	case beyond && s.gauge.hung.gone >= hungGone:
 		s.knee.Rest = s.knee.back()
 		s.giveUp(now, h)
+	case beyond && most < math.Floor(fullRatio*limit):
+		s.rule, s.reason = "demand", fmt.Sprintf("the demand has %.0f calls at once and does not use up %.0f workers: so many are tried", most, limit)
+		s.knee.Rest = most
+		s.knee.ceiling.reached(most, s.gauge.trip)
+		s.found.steps++
+		s.turn(most, now, h)
+	default:
+		s.found.to, s.found.verdict, s.found.confidence = limit, VerdictNeutral, 0
+		s.found.measured = "the demand has not used up the workers since, so this can't be judged"
+		if s.found.after.Calls == 0 {
+			s.found.after = s.found.before
+		}
+		s.flush()
+		if s.found.from != limit {
+			s.taken = append(s.taken, s.found)
+		}
+		s.found = finding{}
+		h.Release()
 	}
 }
 

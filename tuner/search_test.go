@@ -186,3 +186,57 @@ func TestAnEpochWaitsForTheSlowCalls(t *testing.T) {
 		t.Errorf("%d epochs, and the slow calls' round trip is %v", epochs, g.trip)
 	}
 }
+
+func TestGrowthThatTheDemandDoesNotReachComesDownToTheDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := searching(t, 30, 100*time.Millisecond)
+		stop := r.callers(10) // more than the 8 workers, fewer than the 12 that they grow to
+		defer stop()
+		time.Sleep(20 * time.Second)
+		if n := r.settled(); n < 8 || n > 10 {
+			t.Errorf("10 callers at most, and %d workers", n)
+		}
+		for _, d := range r.loop.Decisions(Filter{}) {
+			if d.Verdict == VerdictWorse {
+				t.Errorf("worse: %+v", d)
+			}
+		}
+	})
+}
+
+func TestAnEpochKnowsWhatHasNotEnded(t *testing.T) {
+	for every, want := range map[int]bool{1: false, 2: true} {
+		var g gauge
+		start := time.Unix(100, 0)
+		g.reset(20, start)
+		for i := range 200 {
+			at := start.Add(time.Duration(i) * time.Millisecond)
+			c := observe.Call{Start: at, Duration: time.Millisecond, InFlight: 20, Outcome: observe.OutcomeOK}
+			if i%every > 0 { // an old call ends instead, and the one that starts hangs
+				c.Start = start.Add(-time.Second)
+			}
+			g.ends = append(g.ends, at)
+			if g.from.IsZero() {
+				g.from = at
+			}
+			if i%every == 0 {
+				g.samples = append(g.samples, c)
+			}
+		}
+		if missing := g.unended(len(g.samples), start.Add(200*time.Millisecond)); (missing > hungLeast) != want {
+			t.Errorf("every %d. start ended: %.2f are missing", every, missing)
+		}
+	}
+}
+
+func TestCountsOfAnotherMixAreForgotten(t *testing.T) {
+	quick := Epoch{Routes: map[string]RouteTimes{"quick": {N: 100, Sum: 1}}}
+	mixed := Epoch{Routes: map[string]RouteTimes{"quick": {N: 90, Sum: 1}, "slow": {N: 10, Sum: 20}}}
+	n := net{good: 16, rate: 4000}
+	if n.follow(&quick); n.good != 16 {
+		t.Error("the first mix is taken for another one")
+	}
+	if !n.follow(&mixed) || n.good != 0 {
+		t.Errorf("4,000 quick answers are still the measure for slow ones: %+v", n)
+	}
+}

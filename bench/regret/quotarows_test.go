@@ -74,7 +74,7 @@ func init() {
 		&workload{
 			id: "d2", title: "quota 100/s, others take 40/s of it for a while, 429 only", timeout: sec, warmup: 20 * sec, length: 240 * sec,
 			world:   fast(&quota{limit: always(100.0), burst: 50, others: others}),
-			callers: always(100), workers: []int{64}, rates: around(100), trip: sec, shifts: []time.Duration{60 * sec, 150 * sec}, moves: true, optimum: left,
+			callers: always(100), workers: []int{64}, rates: append(around(100), 50, 55, 58, 60), trip: sec, shifts: []time.Duration{60 * sec, 150 * sec}, moves: true, optimum: left,
 		},
 		&workload{
 			id: "q1", alone: true, title: "100/min fixed window, told by headers, 100 callers", timeout: sec, warmup: 2 * time.Minute, length: 32 * time.Minute,

@@ -224,6 +224,7 @@ func recovered(sc *workload, r *result, at, until time.Duration) time.Duration {
 func probing(sc *workload, r *result) float64 {
 	half := max(int(15*sc.trip/tenth), 100)
 	var off, total float64
+	var around sliding
 	found := make([]time.Duration, len(sc.shifts))
 	for i, at := range sc.shifts {
 		found[i] = at + max(20*sc.trip, sec, recovered(sc, r, at, sc.length))
@@ -233,13 +234,41 @@ func probing(sc *workload, r *result) float64 {
 		if slices.ContainsFunc(sc.shifts, func(at time.Duration) bool { return now >= at && now < found[slices.Index(sc.shifts, at)] }) {
 			continue
 		}
-		around := slices.Sorted(slices.Values(r.workers[max(0, i-half):min(len(r.workers), i+half)]))
-		settled := float64(around[len(around)/2])
+		around.slide(r.workers, max(0, i-half), min(len(r.workers), i+half))
+		settled := float64(around.median())
 		w := float64(r.workers[i])
 		off += max(w-settled, settled-w)
 		total += w
 	}
 	return off / max(total, 1)
+}
+
+// sliding counts the values of a window that moves on.
+type sliding struct {
+	counts   []int
+	from, to int
+}
+
+func (s *sliding) slide(values []int, from, to int) {
+	for ; s.to < to; s.to++ {
+		for len(s.counts) <= values[s.to] {
+			s.counts = append(s.counts, 0)
+		}
+		s.counts[values[s.to]]++
+	}
+	for ; s.from < from; s.from++ {
+		s.counts[values[s.from]]--
+	}
+}
+
+func (s *sliding) median() int {
+	left := (s.to - s.from) / 2
+	for v, n := range s.counts {
+		if left -= n; left < 0 {
+			return v
+		}
+	}
+	return 0
 }
 
 func tell(t *testing.T, r *result) {
