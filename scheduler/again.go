@@ -25,5 +25,7 @@ func (s *Scheduler) Reserve(u request.Urgency, most time.Duration) (wait time.Du
 	for _, w := range s.quotas.budgets {
 		w.take(now)
 	}
+	s.started++
+	s.came++
 	return wait, true
 }

@@ -17,6 +17,9 @@ type Allowance struct {
 	Confirm time.Duration
 	// Ahead: PaceRate is not kept to; Budgets tell who has to.
 	Ahead bool
+	// Shared: PaceRate is that of all who share the upstream's quota, so that only this scheduler's Share of
+	// it holds. Else it is its own.
+	Shared bool
 	// Probing is the share of the calls, 0..1, that go over what is known to be admitted; the least urgent
 	// make them.
 	Probing float64
@@ -83,6 +86,8 @@ type quotas struct {
 // budget is a Budget at work.
 type budget struct {
 	Budget
+	total Budget  // as it was set; Budget is this scheduler's share of it
+	share float64 // 0..1
 	left  float64
 	at    time.Time // when left and even were brought up to date
 	end   time.Time // of the fixed window
@@ -103,12 +108,19 @@ func (s *Scheduler) SetAllowance(a Allowance) {
 		a.Budgets = a.Budgets[:budgetsMax]
 	}
 	old := q.budgets
+	shared := q.Shared
 	q.Allowance, q.budgets = a, nil
+	if s.share.on && a.Shared != shared {
+		s.windows.setPaceShare(s.share.ratio, a.Shared, now)
+	}
 	for _, b := range a.Budgets {
 		if !(b.Limit > 0) || b.Period <= 0 {
 			continue
 		}
-		q.budgets = append(q.budgets, renewed(b, old, s.inFlight, now))
+		w := renewed(b, old, s.inFlight, now)
+		w.total, w.share = b, 1
+		w.setShare(s.share.ratio)
+		q.budgets = append(q.budgets, w)
 	}
 	s.binding.init(len(s.windows)+1+len(q.budgets), now)
 	s.dispatch(now)
@@ -301,6 +313,7 @@ func (s *Scheduler) holdWait(now time.Time) time.Duration {
 // takeQuota counts a call of a class that goes.
 func (s *Scheduler) takeQuota(class uint8, now time.Time) {
 	q := &s.quotas
+	s.started++
 	if !q.Hold.IsZero() && !q.probed {
 		q.probed, q.at = true, now
 	}

@@ -42,6 +42,9 @@ func (s *Scheduler) freeItem(it *item) {
 // there is no room or no time for. The caller holds the lock.
 func (s *Scheduler) enqueue(it *item, now time.Time) {
 	it.est.arrivals.add(1, now)
+	if it.class != backgroundClass {
+		s.came += 1 / max(1, s.meanBatch)
+	}
 	s.q.push(it, it.req.Tenant, now)
 	if b := s.q.groups[it.plan.Group]; b != nil && b.forming != nil {
 		s.joinForming(it, b.forming, now)
@@ -69,6 +72,7 @@ func (s *Scheduler) enqueue(it *item, now time.Time) {
 func (s *Scheduler) dispatch(now time.Time) {
 	var wake time.Duration
 	bound := boundNothing
+	s.stepShare(now)
 	s.windows.setPace(s.opts.PaceRate, now)
 	for !s.closed {
 		b, wait := s.dueBatch(now)
@@ -100,6 +104,9 @@ func (s *Scheduler) dispatch(now time.Time) {
 		if wait, limit := s.limitWait(uint8(class), now); wait > 0 {
 			if wake == 0 || wait < wake {
 				wake = wait
+			}
+			if d := s.nextShare(now); d > 0 {
+				wake = min(wake, d)
 			}
 			if !background {
 				bound = limit

@@ -63,9 +63,9 @@ func (s *Scheduler) predict(class uint8, cost float64, now time.Time) time.Durat
 		if s.windows[i].pace && s.quotas.Ahead {
 			continue
 		}
-		if d := s.windows[i].until(calls, now); d > 0 { // it will bind: no more permits are used than it feeds
+		if d, perSecond := s.likelyUntil(&s.windows[i], calls, now); d > 0 { // it will bind: no more permits are used than it feeds
 			tokens = max(tokens, d)
-			permits = min(permits, s.windows[i].perSecond()*mean*batch)
+			permits = min(permits, perSecond*mean*batch)
 		}
 	}
 	tokens = max(tokens, s.predictQuota(class, calls, now))

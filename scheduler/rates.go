@@ -15,6 +15,8 @@ type window struct {
 	limiter *rate.Limiter
 	// pace: it is the window of Options.PaceRate, which is none while off.
 	pace, off bool
+	// share is the part of it, 0..1, that is this scheduler's (see Share).
+	share float64
 }
 
 // paceBurst is how long a pace may save up what was not used: as little as timers need.
@@ -25,7 +27,7 @@ func (ws windows) addPace(k knob.Float, old windows, now time.Time) windows {
 	if k.Knob == nil {
 		return ws
 	}
-	w := window{pace: true, off: true, Rate: Rate{Per: time.Second}}
+	w := window{pace: true, off: true, share: 1, Rate: Rate{Per: time.Second}}
 	if n := len(old); n > 0 && old[n-1].pace {
 		w = old[n-1]
 	}
@@ -50,11 +52,11 @@ func (ws windows) setPace(k knob.Float, now time.Time) {
 	}
 	w.Limit, w.Burst = v, max(1, int(math.Ceil(v*paceBurst.Seconds())))
 	if w.limiter == nil {
-		w.limiter = rate.NewLimiter(rate.Limit(v), w.Burst)
+		w.limiter = rate.NewLimiter(rate.Limit(w.perSecond()), w.depth())
 		return
 	}
-	w.limiter.SetLimitAt(now, rate.Limit(v))
-	w.limiter.SetBurstAt(now, w.Burst)
+	w.limiter.SetLimitAt(now, rate.Limit(w.perSecond()))
+	w.limiter.SetBurstAt(now, w.depth())
 }
 
 // windows are checked together and taken from together. They are guarded by the scheduler's
@@ -68,13 +70,13 @@ func newWindows(rates []Rate, old windows, now time.Time) windows {
 	all := make(windows, 0, len(rates))
 	for _, r := range rates {
 		r = r.withDefaults()
-		w := window{Rate: r}
+		w := window{Rate: r, share: 1}
 		for i := range old {
 			if !used[i] && !old[i].pace && old[i].Per == r.Per {
 				used[i] = true
-				w.limiter = old[i].limiter
-				w.limiter.SetLimitAt(now, rate.Limit(r.perSecond()))
-				w.limiter.SetBurstAt(now, r.Burst)
+				w.limiter, w.share = old[i].limiter, old[i].share
+				w.limiter.SetLimitAt(now, rate.Limit(w.perSecond()))
+				w.limiter.SetBurstAt(now, w.depth())
 				break
 			}
 		}
@@ -97,7 +99,8 @@ func (ws windows) wait(now time.Time, spare, ahead bool) (time.Duration, int) {
 		}
 		need := 1.0
 		if spare {
-			need += float64(min(ws[i].Burst-1, (ws[i].Burst+9)/10))
+			depth := ws[i].depth()
+			need += float64(min(depth-1, (depth+9)/10))
 		}
 		if d := ws[i].until(need, now); d > longest {
 			longest, binding = d, i
@@ -116,7 +119,7 @@ func (w *window) until(n float64, now time.Time) time.Duration {
 		return 0
 	}
 	// A microsecond more, so that rounding never has the timer come just too early.
-	return seconds(missing/w.perSecond()) + time.Microsecond
+	return seconds(missing/max(w.perSecond(), 1e-9)) + time.Microsecond
 }
 
 // take takes one token of each window; the caller has seen wait give 0 at the same now.

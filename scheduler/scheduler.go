@@ -24,6 +24,9 @@ type Scheduler struct {
 	q         queue
 	windows   windows
 	quotas    quotas
+	share     sharing
+	started   uint64   // calls that were sent
+	came      float64  // calls that were asked for, background work's not
 	all       estimate // of all routes together
 	routes    map[string]*estimate
 	demand    [classes]meter // permit-seconds admitted per second
@@ -52,6 +55,7 @@ func New(o Options, next request.BatchDoer) *Scheduler {
 		routes:    make(map[string]*estimate),
 		held:      make(map[*hold]struct{}),
 		meanBatch: 1,
+		share:     sharing{ratio: 1},
 	}
 	s.base, s.stop = context.WithCancel(context.Background())
 	s.options.Store(&o)
@@ -73,6 +77,7 @@ func (s *Scheduler) Apply(o Options) {
 	s.options.Store(&o)
 	s.q.share = o.UrgencyShare
 	s.windows = newWindows(o.Rates, s.windows, now).addPace(o.PaceRate, s.windows, now)
+	s.windows.setShare(s.share.ratio, s.quotas.Shared, nil, now)
 	s.binding.init(len(s.windows)+1+len(s.quotas.budgets), now)
 	s.dispatch(now)
 	s.mu.Unlock()

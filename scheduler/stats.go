@@ -129,6 +129,8 @@ type RateStats struct {
 	Per    float64 `json:"per_seconds"`
 	Burst  int     `json:"burst"`
 	Tokens float64 `json:"tokens"`
+	// Share is the part of the whole window that this is, 0..1 (see Share).
+	Share float64 `json:"share"`
 }
 
 // QuotaStats is one long window.
@@ -164,6 +166,7 @@ func (s *Scheduler) Stats() Stats {
 	now := time.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.stepShare(now)
 	st := Stats{
 		Upstream: s.opts.Upstream, Queued: s.queued(), QueueLength: s.opts.QueueLength,
 		QueuedByTenant: make(map[string]int), Background: s.q.classes[backgroundClass].all.n,
@@ -204,11 +207,11 @@ func (s *Scheduler) Stats() Stats {
 		w := &s.windows[i]
 		if w.pace {
 			if !w.off {
-				st.Pace = w.Limit
+				st.Pace = w.perSecond()
 			}
 			continue
 		}
-		st.Rates = append(st.Rates, RateStats{w.Limit, w.Per.Seconds(), w.Burst, w.limiter.TokensAt(now)})
+		st.Rates = append(st.Rates, RateStats{w.Limit * w.share, w.Per.Seconds(), w.depth(), w.limiter.TokensAt(now), w.share})
 	}
 	for i, n := range s.counts.Refused {
 		st.Refused[reasonNames[i]] = n
