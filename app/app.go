@@ -21,6 +21,7 @@ import (
 	"penstock/engine"
 	"penstock/jobs"
 	"penstock/knob"
+	"penstock/lease"
 	"penstock/observe"
 	"penstock/observe/webhook"
 	"penstock/preload"
@@ -75,9 +76,10 @@ type App struct {
 	jobs     *jobs.Service // nil: there are none
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	memory   memoryBook
-	nodeName string   // of this node of the cluster; empty: it stands alone
-	flows    sync.Map // upstream name -> *tuner.FlowMeter
-	tape     *tape    // nil: the tuner is not recorded
+	nodeName string        // of this node of the cluster; empty: it stands alone
+	leases   *lease.Keeper // nil: quotas are not shared
+	flows    sync.Map      // upstream name -> *tuner.FlowMeter
+	tape     *tape         // nil: the tuner is not recorded
 	preload  *preload.Preloader
 	ttls     ttlBook
 	tenants  *tenant.Directory
@@ -154,6 +156,9 @@ func (a *App) build(l *configs.Loaded) error {
 		return err
 	}
 	if err := a.newKeeper(l); err != nil {
+		return err
+	}
+	if err := a.newLeases(l.Config); err != nil {
 		return err
 	}
 	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
@@ -333,6 +338,7 @@ func (a *App) close(ctx context.Context) error {
 	if a.admin != nil {
 		a.admin.close()
 	}
+	a.closeLeases(ctx)
 	err = errors.Join(err, a.keeper.stop(ctx)) // after the last who could pin
 	if a.scratch != nil {
 		err = errors.Join(err, a.scratch.Close(ctx))

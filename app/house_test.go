@@ -26,22 +26,23 @@ var law = map[string][]string{
 	"tuner":     {"knob", "observe"},
 	"tenant":    {"request", "observe"},
 	"tracing":   {"request", "observe"},
-	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe", "jobs"},
+	"configs":   {"request", "knob", "batcher", "cache", "scheduler", "upstream", "preload", "tuner", "observe", "jobs", "lease"},
 	"api":       {"request", "knob"},
 	"web":       {},
 	"engine":    {},
+	"lease":     {"engine"},
 	"jobs":      {"request", "knob", "observe", "engine"},
 	"bulk":      {"request", "knob", "observe", "engine"},
 	"client":    {"request"},
 	"demo":      {"request", "client"},
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
-		"observe/webhook", "tuner", "tenant", "tracing", "configs", "api", "web", "jobs", "bulk", "engine", "engine/natsengine"},
+		"observe/webhook", "tuner", "tenant", "tracing", "configs", "api", "web", "jobs", "bulk", "lease", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
 	"cmd/scheduler":     {"app", "configs", "client", "client/resume", "demo", "request", "tenant"},
 }
 
 // stdOnly are the folders that import nothing but the standard library and what law allows.
-var stdOnly = []string{"request", "knob", "web", "client", "engine"}
+var stdOnly = []string{"request", "knob", "web", "client", "engine", "lease"}
 
 // natsOnly is the only folder that may import NATS.
 const natsOnly = "engine/natsengine"

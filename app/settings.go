@@ -21,6 +21,7 @@ func (a *App) applySettings(c *configs.Config) {
 	a.tuner.SetAppetite(appetiteOf(c.Tuning))
 	a.tuner.SetPlugs(a.plugs(c))
 	a.applyJobs(c)
+	a.applyLeases(c)
 	a.sampler.Apply(c.Monitoring.SamplingInterval)
 	a.history.Apply(historyOptions(c.Monitoring))
 	a.preload.SetMaxItems(c.Preload.MaxItems)

@@ -33,7 +33,7 @@ func (a *App) quotaPlug(upstream string) tuner.Plug {
 
 // allowance is what the tuner allows as the scheduler obeys it.
 func allowance(q tuner.Allowance) scheduler.Allowance {
-	out := scheduler.Allowance{Hold: q.Hold, Confirm: q.Confirm, Ahead: q.Ahead, Probing: q.Probing}
+	out := scheduler.Allowance{Hold: q.Hold, Confirm: q.Confirm, Ahead: q.Ahead, Shared: q.Shared, Probing: q.Probing}
 	for _, b := range q.Budgets {
 		out.Budgets = append(out.Budgets, scheduler.Budget(b))
 	}

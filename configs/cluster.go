@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"penstock/lease"
 )
 
 // Cluster is the NATS cluster that several nodes share.
@@ -15,12 +17,22 @@ type Cluster struct {
 	Replicas int           `koanf:"replicas" min:"1" max:"5" reload:"restart" doc:"On how many NATS servers everything is kept; 3 bear the loss of one, 1 is for a single server. The same on all nodes."`
 	Lease    time.Duration `koanf:"lease" min:"2s" max:"5m" reload:"restart" doc:"How long a node may be silent before others take over its jobs and its lead; longer forgives longer pauses, shorter notices sooner. The same on all nodes."`
 
+	Quota ClusterQuota `koanf:"quota" doc:"How the nodes share the quotas of the upstreams: each holds a part on lease, and the parts follow demand."`
+
 	User            string     `koanf:"user" reload:"restart" doc:"The user to connect as, with password."`
 	Password        Secret     `koanf:"password" reload:"restart" doc:"The user's password."`
 	Token           Secret     `koanf:"token" reload:"restart" doc:"The token to connect with, instead of a user."`
 	CredentialsFile string     `koanf:"credentials_file" reload:"restart" doc:"The credentials file (user JWT and seed) to connect with, as nsc writes it."`
 	NKeyFile        string     `koanf:"nkey_file" reload:"restart" doc:"The file with the user seed to connect with."`
 	TLS             ClusterTLS `koanf:"tls" doc:"TLS to the NATS servers; used when a URL says tls:// or wss://, when any of these is set, and when the servers demand it."`
+}
+
+// ClusterQuota is how nodes share the quotas of upstreams.
+type ClusterQuota struct {
+	Lease       time.Duration `koanf:"lease" min:"1s" max:"10m" reload:"restart" doc:"How long a node may use its part of a quota without a word from the cluster; longer rides out longer outages (a new leader of NATS takes up to 8s), shorter gives a dead node's part back sooner. The same on all nodes."`
+	CutOffRatio float64       `koanf:"cut_off_ratio" min:"0" max:"1" reload:"restart" doc:"The part of an even share that a node goes on with when it is cut off for longer than that, and that is kept for one that vanished until it is forgotten; more keeps a node useful that is cut off, less leaves more to the others after a crash."`
+	Forget      time.Duration `koanf:"forget" min:"10s" max:"24h" reload:"restart" doc:"How long after its lease a node that vanished is remembered. The same on all nodes."`
+	Hold        bool          `koanf:"hold" reload:"restart" doc:"Whether a node that is cut off keeps its last part for as long as it is; on serves on through any outage, off never uses more of a quota than there is."`
 }
 
 // ClusterTLS is how the NATS servers are verified and how Penstock shows who it is.
@@ -33,7 +45,10 @@ type ClusterTLS struct {
 }
 
 func defaultCluster() Cluster {
-	return Cluster{Prefix: "penstock", Replicas: 3, Lease: 5 * time.Second}
+	return Cluster{
+		Prefix: "penstock", Replicas: 3, Lease: 5 * time.Second,
+		Quota: ClusterQuota{Lease: lease.DefaultLease, CutOffRatio: lease.DefaultCutOffRatio, Forget: lease.DefaultForget},
+	}
 }
 
 // clusterName is what a node and a prefix may be called.

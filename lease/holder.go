@@ -41,6 +41,9 @@ type holder struct {
 	tried                     time.Time
 	wait                      time.Duration // before the next try, after a failure
 	lost                      bool          // the lease ran out
+	unsure                    bool          // the last write had no answer
+	doubt                     time.Time     // when the last such write was given up
+	asked                     int64         // the floor that the last write asked for
 	writes, overtaken, failed uint64
 }
 
@@ -230,6 +233,12 @@ func (h *holder) take(ctx context.Context, q *Quota, now time.Time) {
 		h.failure(errors.New("the bucket could not be opened yet"))
 		return
 	}
+	// What became of a write without an answer is seen before there is another one.
+	if h.unsure && h.reread(ctx, kv) != nil {
+		h.failure(errors.New("the record could not be read"))
+		return
+	}
+	h.unsure = false
 	freed := make(map[int64]float64)
 	for range conflicts {
 		err := h.turn(ctx, kv, q, freed)
@@ -238,6 +247,8 @@ func (h *holder) take(ctx context.Context, q *Quota, now time.Time) {
 			h.wait = 0
 			return
 		case !errors.Is(err, engine.ErrConflict) && !errors.Is(err, engine.ErrExists):
+			h.unsure, h.doubt = true, time.Now()
+			h.apply(q, nil, h.doubt)
 			h.failure(err)
 			return
 		}
@@ -276,6 +287,7 @@ func (h *holder) turn(ctx context.Context, kv engine.KV, q *Quota, freed map[int
 			freed[int64(per)] += n
 		}
 	}
+	h.asked = me.Floor
 	mine := next.shareTokens(freed, bursts(q), me.Held-h.held)
 	revision, err := h.write(ctx, kv, next)
 	if err != nil {
@@ -337,9 +349,16 @@ func (h *holder) apply(q *Quota, add map[time.Duration]float64, now time.Time) m
 	h.likely = h.record.likely(h.k.o.Node)
 	parts := []Part{{now, ratio(h.held), ratio(h.likely)}}
 	if o := &h.k.o; !o.Hold {
-		// A floor above the part is there only once the others have seen the lease end, and made room.
-		floor := h.record.Members[o.Node].Floor
-		parts = append(parts, Part{From: h.until, Ratio: ratio(min(h.held, floor))}, Part{From: h.until.Add(o.Lease / 2), Ratio: ratio(floor)})
+		// A floor above the part is there only once the others have seen the lease end, and made room. For them it
+		// may have begun as late as with the last write that had no answer.
+		floor, room := h.record.Members[o.Node].Floor, h.until.Add(o.Lease/2)
+		if h.unsure {
+			floor = min(floor, h.asked)
+		}
+		if after := h.doubt.Add(o.Lease + o.Lease*6/10); after.After(room) {
+			room = after
+		}
+		parts = append(parts, Part{From: h.until, Ratio: ratio(min(h.held, floor))}, Part{From: room, Ratio: ratio(floor)})
 	}
 	return q.Apply(parts, add)
 }

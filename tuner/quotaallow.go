@@ -16,6 +16,9 @@ type Allowance struct {
 	Confirm time.Duration
 	// Ahead: the pace is that of a long window, and need not be kept to while Budgets allow more.
 	Ahead bool
+	// Shared: the pace is that of all who call the upstream, as it says so itself or an operator does. Else it
+	// was learned by what this process's own calls met.
+	Shared bool
 	// Probing is the share of the calls, 0..1, that go over what is known to be admitted. The least urgent are to
 	// make them.
 	Probing float64
@@ -66,6 +69,7 @@ func (s *QuotaState) Allowance(now time.Time) Allowance {
 		}
 	}
 	a.Ahead = s.shortPace() == 0 && len(a.Budgets) > 0
+	_, a.Shared = s.rate()
 	return a
 }
 
@@ -111,35 +115,50 @@ func (s *QuotaState) jitter() time.Duration {
 
 // shortPace is the pace that follows quotas of seconds, calls per second; 0: none.
 func (s *QuotaState) shortPace() float64 {
-	pace := s.Pace.Pace
+	pace, _ := s.shortRate()
+	return pace
+}
+
+// shortRate is shortPace, and whether the upstream's answers tell of that quota.
+func (s *QuotaState) shortRate() (pace float64, told bool) {
+	pace = s.Pace.Pace
 	for i := range s.Windows {
 		w := &s.Windows[i]
 		if w.Source == SourceHeaders && w.Limit > 0 && w.Period > 0 && w.Period < long && !w.told.tellsNone {
 			// Who refuses below what he tells is believed in what he does.
 			if r := w.rate(s.jitter() / 4); pace == 0 || r < pace {
-				pace = r
+				pace, told = r, true
 			}
 		}
 	}
-	return pace
+	return pace, told
 }
 
 // Rate is the pace wanted, calls per second: that of the quotas of seconds if there are any, else that
 // which uses up the tightest of the long windows evenly. 0: no quota is known.
 func (s *QuotaState) Rate() float64 {
-	if p := s.shortPace(); p > 0 {
-		return p
+	rate, _ := s.rate()
+	return rate
+}
+
+// rate is Rate, and whether the upstream's answers tell of the quota that it follows.
+func (s *QuotaState) rate() (rate float64, told bool) {
+	if p, told := s.shortRate(); p > 0 {
+		return p, told
 	}
-	rate := math.Inf(1)
+	rate = math.Inf(1)
 	for _, w := range s.counted() {
-		if !w.told.tellsNone {
-			rate = min(rate, w.rate(s.jitter()))
+		if w.told.tellsNone {
+			continue
+		}
+		if r := w.rate(s.jitter()); r < rate {
+			rate, told = r, w.Source == SourceHeaders
 		}
 	}
 	if math.IsInf(rate, 1) {
-		return 0
+		return 0, false
 	}
-	return rate
+	return rate, told
 }
 
 // binding is the window that the rate follows where no refusal has set a pace; nil: none.

@@ -115,7 +115,7 @@ func (q *QuotaController) act(now time.Time, h Hand) {
 	a := q.s.Allowance(now)
 	if q.pinned {
 		// The operator's rate counts, and not what was learned. A word to wait is obeyed all the same.
-		a.Budgets, a.Ahead, a.Probing = nil, false, 0
+		a.Budgets, a.Ahead, a.Probing, a.Shared = nil, false, 0, true
 		if c := q.s.closed; c == nil || !c.told {
 			a.Hold = time.Time{}
 		}
@@ -146,7 +146,7 @@ func (q *QuotaController) turn(st knob.State, h Hand) {
 
 // publish tells whoever sends the calls, unless nothing changed. The caller holds mu.
 func (q *QuotaController) publish(a Allowance, now time.Time) {
-	if a.Hold.Equal(q.published.Hold) && a.Ahead == q.published.Ahead && len(a.Budgets) == 0 && len(q.published.Budgets) == 0 &&
+	if a.Hold.Equal(q.published.Hold) && a.Ahead == q.published.Ahead && a.Shared == q.published.Shared && len(a.Budgets) == 0 && len(q.published.Budgets) == 0 &&
 		math.Abs(a.Probing-q.published.Probing) < 0.005 {
 		return
 	}
