@@ -95,6 +95,8 @@ type AdminOptions struct {
 	Tuning      Tuning
 	// Jobs are those of all tenants; nil: there are none.
 	Jobs Jobs
+	// Streams are those of all tenants, shared with the data plane; nil: they are not told.
+	Streams *Streams
 	// Live serves the newest snapshot, and History the past.
 	Live    *Live
 	History History
@@ -201,6 +203,7 @@ func (a *admin) mountAPI(m chi.Router) {
 	m.Get("/decisions/{id}", a.serveDecision)
 	a.mountTuning(m)
 	a.mountJobs(m)
+	a.mountStreams(m)
 	if a.o.Live != nil {
 		m.Get("/now", a.serveNow)
 		m.Get("/live", a.serveLive)

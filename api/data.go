@@ -77,6 +77,8 @@ type DataOptions struct {
 	ForwardClient func() bool
 	// Bulk serves NDJSON streams; nil: there are none.
 	Bulk Bulk
+	// Streams is where they are listed; nil: only here.
+	Streams *Streams
 	// Jobs keeps requests that are answered later; nil: there are none.
 	Jobs Jobs
 	// WebhookAllowed refuses, by a [request.Error], the URLs that a job's webhook may not have; nil: all
@@ -99,7 +101,7 @@ type data struct {
 	mux *chi.Mux
 	// streams is how many event streams are open.
 	streams atomic.Int64
-	bulk    streams
+	bulk    *Streams
 }
 
 // NewData returns the data plane's handler. It fails if something required is missing.
@@ -108,7 +110,7 @@ func NewData(o DataOptions) (http.Handler, error) {
 		return nil, errors.New("api: DataOptions needs a Doer and Routes")
 	}
 	o.defaults()
-	d := &data{plane: newPlane(o.Logger, o.Ready, o.Version), o: o, mux: chi.NewRouter()}
+	d := &data{plane: newPlane(o.Logger, o.Ready, o.Version), o: o, mux: chi.NewRouter(), bulk: o.Streams}
 	d.mux.NotFound(d.notFound)
 	d.mux.MethodNotAllowed(d.methodNotAllowed(d.mux))
 	d.mux.Use(middleware.GetHead)
@@ -142,6 +144,9 @@ func (o *DataOptions) defaults() {
 		o.WebhookAllowed = func(string) error {
 			return request.Errorf(request.ProblemForbidden, "webhooks are off; allow their hosts in jobs.webhook_hosts")
 		}
+	}
+	if o.Streams == nil {
+		o.Streams = new(Streams)
 	}
 	if o.Stats == nil {
 		o.Stats = func() any { return struct{}{} }

@@ -223,9 +223,21 @@ func bulkCases(t *testing.T) []contractCase {
 	}
 	ask(h, "POST", "/v1/stream/movie", "{}")
 	d := h.(*data)
-	id := d.bulk.list(nil)[0].ID
+	id := d.bulk.List(nil)[0].ID
+	plane := newAdminHandler(t, func(o *AdminOptions) { o.Streams = d.bulk })
+	locked := newAdminHandler(t, func(o *AdminOptions) { o.Streams, o.Token = d.bulk, func() string { return "s3cret" } })
+	shown := newAdminHandler(t, func(o *AdminOptions) { o.Streams, o.ReadOnly = d.bulk, func() bool { return true } })
+	admin := func(method, path string) *http.Request {
+		return httptest.NewRequest(method, "/admin/v1/streams"+path, nil)
+	}
 	return []contractCase{
-		{"post", path, "200", h, post("/v1/stream/movie?offset=7&order=ready")},
+		{"get", "/admin/v1/streams", "200", plane, admin("GET", "?tenant=")},
+		{"get", "/admin/v1/streams", "401", locked, admin("GET", "")},
+		{"delete", "/admin/v1/streams/{id}", "200", plane, admin("DELETE", "/"+id)},
+		{"delete", "/admin/v1/streams/{id}", "404", plane, admin("DELETE", "/x")},
+		{"delete", "/admin/v1/streams/{id}", "401", locked, admin("DELETE", "/x")},
+		{"delete", "/admin/v1/streams/{id}", "403", shown, admin("DELETE", "/x")},
+		{"post", path, "200", h, post("/v1/stream/movie?offset=7&order=ready&size=100")},
 		{"post", path, "400", h, post("/v1/stream/movie?order=up")},
 		{"post", path, "400", h, post("/v1/stream/movie?select=bad")},
 		{"post", path, "401", unknown, post("/v1/stream/movie")},

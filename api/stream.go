@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -66,8 +67,11 @@ func (d *data) serveStream(w http.ResponseWriter, r *http.Request) {
 	}
 	defer s.cancel()
 	rc := http.NewResponseController(w)
-	// The source may wait for a line that won't come any more.
-	stop := context.AfterFunc(s.ctx, func() { _ = rc.SetReadDeadline(time.Unix(1, 0)) })
+	// The source may wait for a line that won't come any more, the sink for a client that takes nothing.
+	stop := context.AfterFunc(s.ctx, func() {
+		_ = rc.SetReadDeadline(time.Unix(1, 0))
+		_ = rc.SetWriteDeadline(time.Unix(1, 0))
+	})
 	defer stop()
 	begun := false
 	begin := func() {
@@ -88,7 +92,7 @@ func (d *data) serveStream(w http.ResponseWriter, r *http.Request) {
 		}
 		return rc.Flush()
 	}
-	spec.In = beginning{r.Body, begin, &begun}
+	spec.In = beginning{r.Body, begin, &begun, &s.bytes}
 	err = d.o.Bulk.Run(s.ctx, spec)
 	d.bulk.end(s, err)
 	switch {
@@ -113,6 +117,7 @@ type beginning struct {
 	io.Reader
 	begin func()
 	begun *bool
+	bytes *atomic.Int64
 }
 
 // Read implements io.Reader.
@@ -120,7 +125,9 @@ func (b beginning) Read(p []byte) (int, error) {
 	if !*b.begun {
 		b.begin()
 	}
-	return b.Reader.Read(p)
+	n, err := b.Reader.Read(p)
+	b.bytes.Add(int64(n))
+	return n, err
 }
 
 // openStream reads what must be right before the stream begins.
@@ -155,11 +162,19 @@ func (d *data) openStream(r *http.Request, x *exchange, tenant Tenant) (*lineStr
 		return nil, spec, request.Errorf(request.ProblemBadRequest, "numbered must be true (a line may be an array of its number and the params) or false, not %.100q", numbered)
 	}
 	spec.Select = query.Get("select")
+	size := max(r.ContentLength, 0)
+	if text := query.Get("size"); text != "" {
+		n, err := strconv.ParseInt(text, 10, 62)
+		if err != nil || n < 0 {
+			return nil, spec, request.Errorf(request.ProblemBadRequest, "size must be how many bytes will be sent, about, not %.100q", text)
+		}
+		size = n
+	}
 	in, err := d.readIntent(r, tenant)
 	if err != nil {
 		return nil, spec, err
 	}
-	s, err := d.bulk.begin(x.Context, name, tenant.Name)
+	s, err := d.bulk.begin(x.Context, name, tenant.Name, size)
 	if err != nil {
 		return nil, spec, err
 	}

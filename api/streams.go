@@ -37,11 +37,14 @@ type StreamProgress struct {
 	Started time.Time `json:"started"`
 	// Read counts the lines that were read, Lines those that have their output: OK below 400, Failed the
 	// others and the errors, Hits from the cache.
-	Read       int64 `json:"read"`
-	Lines      int64 `json:"lines"`
-	OK         int64 `json:"ok"`
-	Failed     int64 `json:"failed"`
-	Hits       int64 `json:"hits"`
+	Read   int64 `json:"read"`
+	Lines  int64 `json:"lines"`
+	OK     int64 `json:"ok"`
+	Failed int64 `json:"failed"`
+	Hits   int64 `json:"hits"`
+	// Bytes is how much of the input was read, Size how much there is; 0: the client does not say.
+	Bytes      int64 `json:"bytes"`
+	Size       int64 `json:"size,omitempty"`
 	DurationMs int64 `json:"duration_ms"`
 }
 
@@ -52,7 +55,9 @@ type lineStream struct {
 	ctx               context.Context
 	stop              context.CancelCauseFunc
 
-	read, lines, ok, failed, hits atomic.Int64
+	read, lines, ok, failed, hits, bytes atomic.Int64
+	// size is how long the input is; 0: the client does not say.
+	size int64
 	// outcome is how it ended, and ended when; written before done is closed.
 	outcome string
 	ended   time.Time
@@ -75,7 +80,8 @@ func (s *lineStream) count(l *streamLine, hit bool) {
 
 func (s *lineStream) progress() StreamProgress {
 	p := StreamProgress{ID: s.id, Route: s.route, Tenant: s.tenant, State: "running", Started: s.started,
-		Read: s.read.Load(), Lines: s.lines.Load(), OK: s.ok.Load(), Failed: s.failed.Load(), Hits: s.hits.Load()}
+		Read: s.read.Load(), Lines: s.lines.Load(), OK: s.ok.Load(), Failed: s.failed.Load(), Hits: s.hits.Load(),
+		Bytes: s.bytes.Load(), Size: s.size}
 	until := time.Now()
 	select {
 	case <-s.done:
@@ -86,15 +92,16 @@ func (s *lineStream) progress() StreamProgress {
 	return p
 }
 
-// streams knows the streams under way, and the last ones that ended.
-type streams struct {
+// Streams knows the streams under way, and the last ones that ended. The zero value is empty. It may be
+// used at once.
+type Streams struct {
 	mu    sync.Mutex // guards what follows
 	byID  map[string]*lineStream
 	ended []string // oldest first
 }
 
 // begin makes a stream. It ends with ctx, or when it is cancelled.
-func (b *streams) begin(ctx context.Context, route, tenant string) (*lineStream, error) {
+func (b *Streams) begin(ctx context.Context, route, tenant string, size int64) (*lineStream, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if len(b.byID)-len(b.ended) >= maxBulk {
@@ -104,14 +111,14 @@ func (b *streams) begin(ctx context.Context, route, tenant string) (*lineStream,
 	if b.byID == nil {
 		b.byID = make(map[string]*lineStream)
 	}
-	s := &lineStream{id: newID(), route: route, tenant: tenant, started: time.Now(), done: make(chan struct{})}
+	s := &lineStream{id: newID(), route: route, tenant: tenant, size: size, started: time.Now(), done: make(chan struct{})}
 	s.ctx, s.stop = context.WithCancelCause(ctx)
 	b.byID[s.id] = s
 	return s, nil
 }
 
 // end writes down how a stream ended.
-func (b *streams) end(s *lineStream, err error) {
+func (b *Streams) end(s *lineStream, err error) {
 	switch {
 	case err == nil:
 		s.outcome = "done"
@@ -130,8 +137,8 @@ func (b *streams) end(s *lineStream, err error) {
 	}
 }
 
-// list gives the streams of a tenant, or of all if it is nil, the newest first.
-func (b *streams) list(tenant *string) []StreamProgress {
+// List gives the streams of a tenant, or of all if it is nil, the newest first.
+func (b *Streams) List(tenant *string) []StreamProgress {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all := []StreamProgress{}
@@ -152,14 +159,30 @@ func (d *data) ownStream(w http.ResponseWriter, r *http.Request) (*lineStream, e
 	if err != nil {
 		return nil, err
 	}
-	d.bulk.mu.Lock()
-	defer d.bulk.mu.Unlock()
-	s := d.bulk.byID[chi.URLParam(r, "id")]
-	if s == nil || s.tenant != tenant.Name {
+	return d.bulk.find(chi.URLParam(r, "id"), &tenant.Name)
+}
+
+// find finds a stream, of one tenant if that is not nil.
+func (b *Streams) find(id string, tenant *string) (*lineStream, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := b.byID[id]
+	if s == nil || tenant != nil && s.tenant != *tenant {
 		return nil, &request.Error{Problem: request.ProblemNotFound,
-			Detail: fmt.Sprintf("there is no stream %.100q on this node; X-Stream-Id of its answer names it", chi.URLParam(r, "id"))}
+			Detail: fmt.Sprintf("there is no stream %.100q on this node; X-Stream-Id of its answer names it", id)}
 	}
 	return s, nil
+}
+
+// cancelled ends a stream, if it has not ended, and gives its last state.
+func (s *lineStream) cancelled(ctx context.Context) (StreamProgress, error) {
+	s.stop(errStreamCancelled)
+	select {
+	case <-s.done:
+		return s.progress(), nil
+	case <-ctx.Done():
+		return StreamProgress{}, ctx.Err()
+	}
 }
 
 // serveStreams lists the tenant's streams.
@@ -169,19 +192,21 @@ func (d *data) serveStreams(w http.ResponseWriter, r *http.Request) {
 		d.fail(w, r, exchangeOf(r), err)
 		return
 	}
-	d.writeJSON(w, r, http.StatusOK, map[string]any{"streams": d.bulk.list(&tenant.Name)})
+	d.writeJSON(w, r, http.StatusOK, map[string]any{"streams": d.bulk.List(&tenant.Name)})
 }
 
 // serveStreamCancel ends a stream.
 func (d *data) serveStreamCancel(w http.ResponseWriter, r *http.Request) {
 	s, err := d.ownStream(w, r)
+	var p StreamProgress
+	if err == nil {
+		p, err = s.cancelled(r.Context())
+	}
 	if err != nil {
 		d.fail(w, r, exchangeOf(r), err)
 		return
 	}
-	s.stop(errStreamCancelled)
-	<-s.done
-	d.writeJSON(w, r, http.StatusOK, s.progress())
+	d.writeJSON(w, r, http.StatusOK, p)
 }
 
 // serveStreamEvents sends the progress of a stream each second, until it has ended.

@@ -74,6 +74,7 @@ type App struct {
 	ledger   *tuner.Ledger
 	keeper   *keeper       // nil: nothing is kept
 	jobs     *jobs.Service // nil: there are none
+	streams  api.Streams
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	memory   memoryBook
 	nodeName string        // of this node of the cluster; empty: it stands alone

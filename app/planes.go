@@ -25,7 +25,7 @@ func (a *App) dataOptions(path request.Doer) api.DataOptions {
 			}
 		},
 		Tenants: tenants{a.tenants}, Jobs: a.apiJobs(), WebhookAllowed: a.webhookAllowed,
-		Bulk:            appBulk{config: config, path: path},
+		Bulk: appBulk{config: config, path: path}, Streams: &a.streams,
 		DefaultDeadline: func() time.Duration { return config().Server.DefaultDeadline },
 		ServerTiming:    func() bool { return config().Server.ServerTiming },
 		Stats:           func() any { return a.Stats() },
@@ -36,7 +36,7 @@ func (a *App) adminOptions(pages *web.Handler) api.AdminOptions {
 	config := func() *configs.Config { return a.current.Load().Config }
 	return api.AdminOptions{
 		Config: adminConfig{a}, Knobs: a.knobs, Cache: newAdminCache(a), Decisions: adminDecisions{a.ledger},
-		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep, Jobs: a.apiJobs(),
+		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep, Jobs: a.apiJobs(), Streams: &a.streams,
 		Live: a.live, History: adminHistory{a, pages},
 		Limits:  func() any { return a.limits() },
 		Preload: func() any { return a.preload.View() },

@@ -30,6 +30,8 @@ type StreamQuery struct {
 	Offset int64
 	// Plain: the lines are counted; else one that is an array says its own number, [17, {"id": 4}].
 	Plain bool
+	// Size is how many bytes will be sent, about, so that the server can show progress; 0: nobody knows.
+	Size int64
 	// Urgency is 0 (most urgent) to 7; nil: the route's own.
 	Urgency *request.Urgency
 }
@@ -44,6 +46,9 @@ func (q *StreamQuery) path() string {
 	}
 	if q.Offset > 0 {
 		v.Set("offset", strconv.FormatInt(q.Offset, 10))
+	}
+	if q.Size > 0 {
+		v.Set("size", strconv.FormatInt(q.Size, 10))
 	}
 	if q.Plain {
 		v.Set("numbered", "false")

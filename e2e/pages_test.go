@@ -21,7 +21,7 @@ import (
 
 var pages = []struct{ path, title string }{
 	{"", "Now"}, {"tuning", "Tuning"}, {"queue", "Queue"}, {"cache", "Cache"}, {"preload", "Preload"},
-	{"upstreams", "Upstreams"}, {"config", "Config"}, {"alerts", "Alerts"},
+	{"upstreams", "Upstreams"}, {"jobs", "Jobs"}, {"config", "Config"}, {"alerts", "Alerts"},
 }
 
 // drawn: each chart of the page has a value that is not a dash.

@@ -2,6 +2,7 @@ package jobs
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ type index struct {
 	order   []*entry // by time of creation; entries that are gone stay until compact
 	gone    int
 	counts  map[State]int
+	tenants map[string]map[State]int
 	backlog backlog
 	hooks   map[string]*entry // those whose webhook waits
 	waiters map[string]map[*Watch]bool
@@ -57,7 +59,7 @@ func (w *Watch) Close() {
 
 func newIndex() *index {
 	return &index{
-		byID: make(map[string]*entry), counts: make(map[State]int), hooks: make(map[string]*entry),
+		byID: make(map[string]*entry), counts: make(map[State]int), tenants: make(map[string]map[State]int), hooks: make(map[string]*entry),
 		waiters: make(map[string]map[*Watch]bool),
 	}
 }
@@ -83,7 +85,7 @@ func (x *index) put(j *Job, revision uint64, now time.Time) bool {
 	case known && e.revision >= revision:
 		return false
 	case known:
-		x.counts[e.state]--
+		x.count(e, -1)
 	default:
 		e = &entry{id: j.ID, tenant: j.Tenant, route: j.Route, created: j.Created}
 		x.byID[j.ID] = e
@@ -91,7 +93,7 @@ func (x *index) put(j *Job, revision uint64, now time.Time) bool {
 	}
 	e.state, e.urgency, e.attempts, e.owner, e.revision = j.State, j.Urgency, j.Attempts, j.Owner, revision
 	e.due, e.runAt, e.ended, e.hookAt = j.Due, j.RunAt, j.Ended, time.Time{}
-	x.counts[e.state]++
+	x.count(e, 1)
 	if e.state == Queued {
 		x.backlog.add(e, now)
 	}
@@ -113,6 +115,22 @@ func (x *index) insert(e *entry) {
 	x.order = slices.Insert(x.order, i, e)
 }
 
+// count adds a job to the counts, or takes it out. The caller holds mu.
+func (x *index) count(e *entry, by int) {
+	x.counts[e.state] += by
+	own := x.tenants[e.tenant]
+	if own == nil {
+		own = make(map[State]int)
+		x.tenants[e.tenant] = own
+	}
+	if own[e.state] += by; own[e.state] == 0 {
+		delete(own, e.state)
+	}
+	if len(own) == 0 {
+		delete(x.tenants, e.tenant)
+	}
+}
+
 // remove takes out a job that is in the bucket no more.
 func (x *index) remove(id string, revision uint64) {
 	x.mu.Lock()
@@ -121,7 +139,7 @@ func (x *index) remove(id string, revision uint64) {
 	if !ok || e.revision >= revision {
 		return
 	}
-	x.counts[e.state]--
+	x.count(e, -1)
 	e.gone, e.state, e.revision = true, "", revision
 	delete(x.byID, id)
 	delete(x.hooks, id)
@@ -280,6 +298,28 @@ func (x *index) Counts() map[State]int {
 		counts[s] = n
 	}
 	return counts
+}
+
+// TenantCounts is how many jobs a tenant has in each state.
+type TenantCounts struct {
+	Tenant string
+	Counts map[State]int
+}
+
+// Tenants counts the jobs of each tenant: those with most that has not ended well come first, at most
+// limit.
+func (x *index) Tenants(limit int) []TenantCounts {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	list := make([]TenantCounts, 0, len(x.tenants))
+	for name, counts := range x.tenants {
+		list = append(list, TenantCounts{name, maps.Clone(counts)})
+	}
+	open := func(t TenantCounts) int {
+		return t.Counts[Queued] + t.Counts[Running] + t.Counts[Dead] + t.Counts[Failed]
+	}
+	slices.SortFunc(list, func(a, b TenantCounts) int { return cmp.Or(open(b)-open(a), cmp.Compare(a.Tenant, b.Tenant)) })
+	return list[:min(len(list), limit)]
 }
 
 // size is how many jobs are kept.

@@ -260,6 +260,10 @@ func (s *Service) List(ctx context.Context, f Filter) ([]Brief, error) {
 // Counts is how many jobs there are in each state.
 func (s *Service) Counts() map[State]int { return s.index.Counts() }
 
+// Tenants counts the jobs of each tenant: those with most that has not ended well come first, at most
+// limit.
+func (s *Service) Tenants(limit int) []TenantCounts { return s.index.Tenants(limit) }
+
 // Watch begins to watch a job.
 func (s *Service) Watch(id string) *Watch { return s.index.watch(id) }
 

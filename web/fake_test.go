@@ -14,6 +14,8 @@ type fake struct {
 	conf                    Config
 	tuning, preload, alerts any
 	decisions               []Decision
+	jobs                    Jobs
+	streams                 []Stream
 }
 
 var noon = time.Date(2026, 3, 4, 12, 0, 0, 0, time.UTC)
@@ -59,6 +61,13 @@ func newFake() *fake {
 			"resolved": []any{map[string]any{"rule": "BreakerOpen", "state": "resolved", "fired_at": noon, "resolved_at": noon}},
 			"webhooks": []any{map[string]any{"name": "pager", "url": "https://pager.example/***", "sent": 3}}},
 		decisions: []Decision{d},
+		jobs: Jobs{Counts: map[string]int{"dead": 1, "queued": 1234567}, Tenants: []JobTenant{{Tenant: "acme " + hostile, Counts: map[string]int{"dead": 1}}}, Next: "j7",
+			List: []Job{{ID: "j1", State: "dead", Tenant: "acme " + hostile, Route: "movie", Urgency: 5, Attempts: 3, Created: noon, Ended: noon},
+				{ID: "j2", State: "queued", Route: "movie", RunAt: noon.Add(time.Hour)}},
+			Dead: []Job{{ID: "j1", State: "dead", Tenant: hostile, Route: "movie", Attempts: 3, Error: "no connection " + hostile, Params: `{"id":"` + hostile + `"}`, Ended: noon}},
+			One:  &Job{ID: "j1", State: "dead", Tenant: hostile, Route: "movie", Attempts: 3, MaxAttempts: 3, Error: "no connection " + hostile, Params: hostile, Status: 503, Bytes: 12, Ended: noon}},
+		streams: []Stream{{ID: "s1", Route: "movie", Tenant: hostile, State: "running", Lines: 5000, Failed: 7, Bytes: 250, Size: 1000, Duration: 10 * time.Second},
+			{ID: "s2", Route: "movie", State: "broken", Lines: 12, Duration: time.Second}},
 	}
 }
 
@@ -92,9 +101,19 @@ func (f *fake) Decision(id string) (Decision, bool) {
 	return Decision{}, false
 }
 
-func (f *fake) Queues() []Queue { return f.queues }
-func (f *fake) Cache() Cache    { return f.cache }
-func (f *fake) Config() Config  { return f.conf }
-func (f *fake) Tuning() any     { return f.tuning }
-func (f *fake) Preload() any    { return f.preload }
-func (f *fake) Alerts() any     { return f.alerts }
+func (f *fake) Queues() []Queue   { return f.queues }
+func (f *fake) Cache() Cache      { return f.cache }
+func (f *fake) Config() Config    { return f.conf }
+func (f *fake) Streams() []Stream { return f.streams }
+func (f *fake) Jobs(q JobQuery) Jobs {
+	if j := f.jobs; j.Counts != nil {
+		if q.ID == "" {
+			j.One = nil
+		}
+		return j
+	}
+	return Jobs{Off: "set data_dir"}
+}
+func (f *fake) Tuning() any  { return f.tuning }
+func (f *fake) Preload() any { return f.preload }
+func (f *fake) Alerts() any  { return f.alerts }

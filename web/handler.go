@@ -39,6 +39,7 @@ var tabs = []tab{
 	{"cache", "Cache", (*Handler).cache},
 	{"preload", "Preload", (*Handler).preload},
 	{"upstreams", "Upstreams", (*Handler).upstreams},
+	{"jobs", "Jobs", (*Handler).jobs},
 	{"config", "Config", (*Handler).config},
 	{"alerts", "Alerts", (*Handler).alerts},
 }

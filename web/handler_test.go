@@ -49,14 +49,15 @@ func pages(t *testing.T, visit func(t *testing.T, name, html string)) {
 func TestEachPageShowsWhatThereIs(t *testing.T) {
 	h := NewHandler(newFake())
 	for path, want := range map[string][]string{
-		"/":          {"12.3/s", "87.5 %", "123 ms", "5.0 MiB", "12,345", "worth 12.50", "workers", "one more slot", "many fail"},
-		"/tuning":    {"Freeze all", "Unpin", "for the sale", "1 to 64", "chosen 12", "between 10 and 18", "Calls to movies", "pin until"},
-		"/queue":     {"acme", "newest first for u7", "queue full", "default"},
-		"/cache":     {"movies movie id=", "12.50", "Purge", "1.0 GiB"},
-		"/preload":   {"sequence", "78.0 %", "a key of movie"},
-		"/upstreams": {"open", "tries again in 4.00 s", "75.0 %", "refused (429)", "100 in 60 s", "headers"},
-		"/config":    {"cache.max_bytes", "2GiB", "at the next start", "penstock.yaml:4", "unknown key"},
-		"/alerts":    {"ErrorRatio", "critical", "pager.example/***", "BreakerOpen"},
+		"/":            {"12.3/s", "87.5 %", "123 ms", "5.0 MiB", "12,345", "worth 12.50", "workers", "one more slot", "many fail"},
+		"/tuning":      {"Freeze all", "Unpin", "for the sale", "1 to 64", "chosen 12", "between 10 and 18", "Calls to movies", "pin until"},
+		"/queue":       {"acme", "newest first for u7", "queue full", "default"},
+		"/cache":       {"movies movie id=", "12.50", "Purge", "1.0 GiB"},
+		"/preload":     {"sequence", "78.0 %", "a key of movie"},
+		"/upstreams":   {"open", "tries again in 4.00 s", "75.0 %", "refused (429)", "100 in 60 s", "headers"},
+		"/jobs?job=j1": {"Dead letters", "no connection", "1,234,567", "Send again", "25.0 %", "500/s", "30 s", "broke off", "Why the last attempt failed", "Older", "u5"},
+		"/config":      {"cache.max_bytes", "2GiB", "at the next start", "penstock.yaml:4", "unknown key"},
+		"/alerts":      {"ErrorRatio", "critical", "pager.example/***", "BreakerOpen"},
 		"/tuning?knob=workers.movies&decision=d1": {"Pin here (12)", "Roll back to 8", "Before and after", "throughput rose", "250 ms"},
 		"/tuning?knob=cache.ttl.movie":            {"every 1000 s", "0.80 % of hits"},
 		"/tuning?knob=cache.ttl.movie&range=5m":   {"last 5 min"},

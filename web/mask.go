@@ -10,3 +10,9 @@ func Mask(key string) (shown string, told bool) {
 	shown = secretParam.ReplaceAllString(key, "$1$2***")
 	return shown, shown != key
 }
+
+// secretName is what the name of such a parameter holds.
+var secretName = regexp.MustCompile(`(?i)token|secret|passw|api[-_]?key|auth|signature|credential|session`)
+
+// SecretName reports whether a parameter of this name looks like a secret.
+func SecretName(name string) bool { return secretName.MatchString(name) }

@@ -21,6 +21,9 @@ type Source interface {
 	Queues() []Queue
 	Cache() Cache
 	Config() Config
+	Jobs(q JobQuery) Jobs
+	// Streams are those under way and the last that ended, newest first.
+	Streams() []Stream
 	// Tuning, Preload and Alerts are what the admin API answers under these names, to be read by its
 	// JSON; nil: it does not.
 	Tuning() any

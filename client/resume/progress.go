@@ -62,6 +62,16 @@ func (p *Progress) read(size int, wants bool) {
 	}
 }
 
+// unread is how many bytes of the input were not read yet; negative: nobody knows.
+func (p *Progress) unread() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.size == 0 {
+		return -1
+	}
+	return max(p.size-p.bytes, 0)
+}
+
 func (p *Progress) ended() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -120,7 +120,7 @@ func (o *Options) stream(ctx context.Context, w *window, offset int64) (n int64,
 	in := &sending{w: w}
 	defer in.Close()
 	q := o.Query
-	q.Offset = offset
+	q.Offset, q.Size = offset, w.rest()
 	s, err := o.Client.Stream(ctx, q, in)
 	if err != nil {
 		return 0, o.cause(ctx, w, err)

@@ -135,6 +135,17 @@ func (w *window) begin() (offset int64, ok bool, err error) {
 	return w.sent, true, nil
 }
 
+// rest is about how many bytes of the input want to be sent; 0: nobody knows.
+func (w *window) rest() int64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	unread := w.progress.unread()
+	if unread < 0 {
+		return 0
+	}
+	return unread + int64(w.bytes+w.open)
+}
+
 // compact drops what has its answer.
 func (w *window) compact() {
 	before := len(w.lines)
