@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -29,6 +30,39 @@ func (d *demo) submit(t *testing.T, body string) string {
 		t.Fatalf("status %d, %v", resp.StatusCode, err)
 	}
 	return j.ID
+}
+
+// busyJobs has something of everything stand on the page of jobs: it goes on until ctx ends.
+func (d *demo) busyJobs(ctx context.Context, t *testing.T) {
+	for i := range 12 {
+		d.submit(t, fmt.Sprintf(`{"route":"movie","params":{"id":%d}}`, i+1))
+	}
+	d.submit(t, fmt.Sprintf(`{"route":"movie","params":{"id":99},"run_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
+	d.submit(t, `{"route":"movie","params":{"id":99999999}}`)
+	const lines = 40_000
+	in, feed := io.Pipe()
+	r, err := http.NewRequestWithContext(ctx, "POST", fmt.Sprintf("%s/v1/stream/search?size=%d", d.data, lines*20), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Priority", "u=7")
+	r.Header.Set("X-Tenant", "nightly")
+	go func() {
+		for i := range lines {
+			if _, err := fmt.Fprintf(feed, "{\"q\":\"line %6d\"}\n", i); err != nil {
+				return
+			}
+		}
+		_ = feed.Close()
+	}()
+	go func() {
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+	}()
 }
 
 func TestJobsAreLookedAtCancelledAndSentAgain(t *testing.T) {

@@ -42,6 +42,7 @@ func TestScreenshots(t *testing.T) {
 		case <-ctx.Done():
 		}
 	}
+	d.busyJobs(busy, t)
 	b := open(t)
 	b.do(chromedp.EmulateViewport(1440, 1000))
 	b.prefer("light")

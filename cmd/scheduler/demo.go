@@ -90,7 +90,10 @@ func (c *cli) demo(cmd *cobra.Command, o *demoOptions) (err error) {
 	if _, ok := load.Flags["log.level"]; !ok {
 		load.Flags["log.level"] = "warn" // the story on the screen is the demo's
 	}
-	svc, err := c.newService(app.Options{Config: load, LogOutput: c.err, Version: buildVersion(), Ephemeral: o.ephemeral, RecordTuning: o.recordTuning})
+	// Without a folder the demo has its jobs in memory.
+	_, kept := load.Flags["data_dir"]
+	kept = kept || c.getenv("PENSTOCK_DATA_DIR") != ""
+	svc, err := c.newService(app.Options{Config: load, LogOutput: c.err, Version: buildVersion(), Ephemeral: o.ephemeral || !kept, RecordTuning: o.recordTuning})
 	if err != nil {
 		return startError(err)
 	}
