@@ -82,6 +82,7 @@ type App struct {
 	flows    sync.Map      // upstream name -> *tuner.FlowMeter
 	tape     *tape         // nil: the tuner is not recorded
 	preload  *preload.Preloader
+	preloads *tuner.PreloadMeter
 	ttls     ttlBook
 	tenants  *tenant.Directory
 
@@ -170,6 +171,7 @@ func (a *App) build(l *configs.Loaded) error {
 		return err
 	}
 	measured := observe.Doer(a.cache, observe.DoerOptions{Registry: a.metrics, Window: a.window})
+	a.preloads = tuner.NewPreloadMeter()
 	a.preload = preload.New(a.preloadOptions(l.Config), measured, a.savedPreload(l.Config))
 	path := a.tracer.Requests(a.preload.Watch(measured))
 	if a.tape, err = openTape(a.o.RecordTuning); err != nil {

@@ -20,6 +20,7 @@ func (a *App) plugs(c *configs.Config) []tuner.Plug {
 	}
 	plugs = append(plugs, a.ttlPlugs(c)...)
 	plugs = append(plugs, a.memoryPlugs(c)...)
+	plugs = append(plugs, a.preloadPlugs(c)...)
 	return plugs
 }
 

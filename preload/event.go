@@ -138,7 +138,13 @@ func (p *Preloader) clock(t time.Time) int64 {
 // askedFor is called with mu held.
 func (p *Preloader) askedFor(e *event, now int64) []job {
 	p.observed++
-	p.model.Govern(p.o.Threshold.Get(), p.o.BudgetRatio.Get(), p.o.MinPrecision)
+	floor := p.o.Threshold.Get()
+	p.model.Govern(floor, p.o.BudgetRatio.Get(), p.o.MinPrecision)
+	threshold := min(p.model.Governor().Threshold, 1)
+	p.thresholds += threshold
+	if threshold > floor+bindsBy {
+		p.bounds++
+	}
 	route := p.routes.of(e.route, e.request)
 	a := learn.Access{At: now, Key: e.key, Session: e.session, Group: e.tenant, Hit: e.hit, Latency: route.latency()}
 	var list []hole
@@ -259,7 +265,7 @@ func (p *Preloader) repeatable(r *request.Request, at time.Time) bool {
 
 // job adds the prefetch of a prediction, if it may be made now. It is called with mu held.
 func (p *Preloader) job(wanted []job, q learn.Prediction, r *request.Request, at time.Time) []job {
-	if r == nil || r.Route == nil || !p.repeatable(r, at) || !p.o.Allows(r.Route) || !p.kinds.worthwhile(p.hash.kindOf(r), at) || !p.o.Spare(r.Route.Upstream) {
+	if r == nil || r.Route == nil || !p.repeatable(r, at) || !p.o.Allows(r.Route) || !p.kinds.worthwhile(p.hash.kindOf(r), at) {
 		return wanted
 	}
 	j := job{prediction: q, request: r, route: p.hash.route(r.Route)}
@@ -273,6 +279,11 @@ func (p *Preloader) job(wanted []job, q learn.Prediction, r *request.Request, at
 		case fresh:
 			j.minFresh = until.Sub(at)
 		}
+	}
+	p.wanted++
+	if !p.o.Spare(r.Route.Upstream) {
+		p.refused++
+		return wanted
 	}
 	if len(p.slots) == cap(p.slots) {
 		p.crowded++

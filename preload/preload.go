@@ -40,6 +40,10 @@ type Preloader struct {
 	outstanding *outstanding
 	observed    uint64
 	crowded     uint64 // predictions not made since too many were under way
+	wanted      uint64 // predictions of what may be fetched that were worth a call
+	refused     uint64 // of them those for which the upstream had nothing to spare
+	thresholds  float64
+	bounds      uint64
 }
 
 // job is a prefetch to make.

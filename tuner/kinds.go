@@ -20,6 +20,10 @@ func controllerOf(p Plug, o *Options) (Plug, bool) {
 		p.Slow = RetryRule(nil).Slow()
 	case "codel":
 		p.Slow = CoDelRule(nil).Slow()
+	case "preload_threshold":
+		p.Slow = PreloadRule(PreloadThreshold, nil).Slow()
+	case "preload_budget":
+		p.Slow = PreloadRule(PreloadBudget, nil).Slow()
 	default:
 		return p, false
 	}

@@ -87,7 +87,7 @@ func (m *Model) fall(slot int32, r *record, now int64) {
 	if ends {
 		if r.state == kept {
 			m.end(r, Expired)
-			m.settle(r, false, 0)
+			m.settle(r, false, 0, 0)
 		}
 		r.expires = now // it ends, but for a refresh
 	}

@@ -48,10 +48,10 @@ func (m *Model) retire(e ghostEntry) {
 	switch r := &m.records[s]; {
 	case r.since != e.since:
 	case r.state == ghost:
-		m.settle(r, false, 0)
+		m.settle(r, false, 0, 0)
 	case r.state == kept && (r.expires == Never && m.cache.survival == 0 || r.expires <= e.since):
 		m.end(r, Expired)
-		m.settle(r, false, 0)
+		m.settle(r, false, 0, 0)
 	}
 }
 

@@ -143,7 +143,8 @@ func (m *Model) Access(a Access) []Prediction {
 	called := !a.Hit && !a.Joined
 	if a.At >= r.cover {
 		m.misses++
-		m.gov.miss()
+		m.gov.miss(1 - float32(r.displaced)/255)
+		r.displaced = 0
 		if called {
 			m.gov.call()
 			r.early = false
@@ -170,24 +171,25 @@ func (m *Model) arrive(r *record, a Access) (fresh bool) {
 	switch {
 	case r.state == ghost && !a.Hit:
 		if m.cache.outlived(r.stamp) {
-			m.settle(r, false, 0)
+			m.settle(r, false, 0, 0)
 		} else {
-			m.settle(r, true, share(a.At-r.since, a.Latency))
+			m.settle(r, true, a.At, a.Latency)
 		}
 	case r.state == ghost:
 		r.state = idle // somebody else had it fetched
 	case r.state == underWay:
 		m.end(r, Late)
-		m.settle(r, true, share(a.At-r.since, a.Latency))
+		m.settle(r, true, a.At, a.Latency)
 		fresh = true
 	case r.state == kept && a.Hit:
 		m.end(r, Used)
+		m.cache.surplus -= maxShare - uint32(r.promised)
 		m.cache.used(r.stamp)
-		m.settle(r, true, 1)
+		m.settle(r, true, a.At, 0)
 		fresh = true
 	case r.state == kept:
 		m.end(r, Evicted)
-		m.settle(r, false, 0)
+		m.settle(r, false, 0, 0)
 	}
 	if !a.Hit {
 		r.expires = 0
@@ -210,7 +212,7 @@ func (m *Model) Issue(p Prediction, now int64) {
 	m.pend(r, &p, underWay, now)
 	r.early = true
 	m.expected += float32(r.promised) / 255
-	m.gov.calls -= r.price()
+	m.gov.issue(r.price())
 }
 
 // Withdraw takes back an issued prediction for which no call was made.
@@ -222,7 +224,7 @@ func (m *Model) Withdraw(key uint64) {
 	r := &m.records[s]
 	m.counts[r.source].Issued--
 	m.release(r)
-	m.gov.calls += r.price()
+	m.gov.withdraw(r.price())
 }
 
 // Failed takes in that the call for a prediction failed, or its answer can't be kept: it is left alone
@@ -235,7 +237,6 @@ func (m *Model) Failed(key uint64, quiet int64) {
 	r := &m.records[s]
 	if r.state == underWay {
 		m.end(r, Failed)
-		m.gov.settle(false, r.price())
 		m.release(r)
 	}
 	r.quiet = quiet
@@ -261,7 +262,9 @@ func (m *Model) Stored(key uint64, now, expires int64) {
 	r := m.record(key)
 	m.cache.insert(now)
 	r.expires = expires
+	r.inserts, r.surplus = m.cache.inserts, m.cache.surplus
 	if r.state == underWay {
+		m.cache.surplus += maxShare - uint32(r.promised)
 		r.state = kept
 		r.history <<= 1
 	} else {
@@ -294,6 +297,7 @@ func (m *Model) Evicted(key uint64) {
 	}
 	r := &m.records[s]
 	r.expires, r.cover = 0, 0
+	r.displaced = m.cache.displaced(r)
 	if r.state == idle && r.last <= r.since && r.since > 0 {
 		m.cache.evicted(r.stamp) // never asked for again: what a useless prefetch would have come to
 	}
@@ -302,5 +306,5 @@ func (m *Model) Evicted(key uint64) {
 	}
 	m.end(r, Evicted)
 	m.cache.evicted(r.stamp)
-	m.settle(r, false, 0)
+	m.settle(r, false, 0, 0)
 }

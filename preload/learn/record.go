@@ -17,6 +17,7 @@ type record struct {
 	last    int64 // when it was asked for
 	since   int64 // when the pending prediction was made
 	due     int64 // when time brings a prediction
+	before  int64 // when the ghost before it was made
 	quiet   int64 // no prediction before
 	burst   int64 // begin of the latest burst of requests
 
@@ -27,14 +28,20 @@ type record struct {
 	slot     int32
 	at       int32 // place on the agenda, 1 the first; 0: none
 	stamp    uint32
+	inserts  uint32 // of the cache, and its surplus, when the key was last used there
+	surplus  uint32
 	cell     cell
+	older    cell  // of the ghost before the pending prediction, if it is haunted
 	promised uint8 // probability of the pending prediction, of 255
 	cost     uint8 // what the pending prediction's call is cheaper than a whole one, of 255
 	state    uint8
 	source   Source
 	history  uint8 // of the latest copies: whether the key was asked for
 	early    bool  // a prediction's copy stood in for one that would have ended later
+	haunted  bool
 	streak   uint8 // bursts that came when expected
+	// displaced is the chance, of 255, that the copy would still be there if nothing had been stored in vain.
+	displaced uint8
 }
 
 // record returns the record of a key, a new one if need be.
@@ -60,9 +67,9 @@ func (m *Model) record(key uint64) *record {
 
 // pend begins a prediction.
 func (m *Model) pend(r *record, p *Prediction, state uint8, now int64) {
-	if r.state == ghost {
-		// What the earlier one comes to is not seen any more: it counts for what is promised now.
-		m.odds.win(r.cell, p.Probability, p.worth)
+	// A ghost that a call is made for after all comes to what the call comes to, but would have come sooner.
+	if r.haunted = r.state == ghost; r.haunted {
+		r.older, r.before = r.cell, r.since
 	}
 	r.state, r.since, r.cell, r.source, r.stamp = state, now, p.cell, p.Source, m.cache.inserts
 	r.cost = uint8(255 * (1 - min(max(p.Cost, 0), 1)))
@@ -77,20 +84,29 @@ func (m *Model) pend(r *record, p *Prediction, state uint8, now int64) {
 // price is the share of a call that the pending prediction takes.
 func (r *record) price() float32 { return 1 - float32(r.cost)/255 }
 
+// maxShare is the whole of what is kept in a byte.
+const maxShare = 255
+
 // maxPromise keeps a great many sure predictions from being made on one mistaken belief.
 const maxPromise = 0.95
 
-// settle ends a prediction.
-func (m *Model) settle(r *record, won bool, worth float32) {
+// settle ends a prediction: won says that it came true at now, for a request of which a call takes latency.
+func (m *Model) settle(r *record, won bool, now, latency int64) {
 	c := &m.counts[r.source]
 	c.Predicted++
 	m.promise(r, won)
 	if won {
 		c.True++
-		m.odds.win(r.cell, 1, worth)
+		m.odds.win(r.cell, 1, share(now-r.since, latency))
+		if r.haunted {
+			m.odds.win(r.older, 1, share(now-r.before, latency))
+		}
 	}
-	if r.state >= underWay {
-		m.gov.settle(won, r.price())
+	switch {
+	case r.state >= underWay && won:
+		m.gov.used(r.price())
+	case r.state == kept:
+		m.cache.surplus += uint32(r.promised)
 	}
 	m.release(r)
 }
@@ -106,6 +122,7 @@ func (m *Model) release(r *record) {
 // lifetimes is what is known of the cache.
 type lifetimes struct {
 	inserts  uint32  // answers stored
+	surplus  uint32  // of them those that predictions brought in vain, or probably will have, in shares of 255
 	survival float32 // inserts that an unused copy outlives; 0: none was ever evicted
 	pace     float32 // nanoseconds from insert to insert
 	life     float32 // freshness of the latest copy, ns; 0: not known
@@ -142,6 +159,16 @@ func (c *lifetimes) evicted(stamp uint32) {
 	c.survival = max(c.survival+(age-c.survival)/16, 1)
 }
 
+// displaced is the share, of 255, that copies stored in vain have in the eviction of r: of all that came since
+// r was used. What would have pushed it out a little later all the same is not known, so this errs on the safe side.
+func (c *lifetimes) displaced(r *record) uint8 {
+	all, vain := int32(c.inserts-r.inserts), int32(c.surplus-r.surplus)
+	if vain <= 0 || all <= 0 {
+		return 0
+	}
+	return uint8(min(vain/all, maxShare))
+}
+
 func (c *lifetimes) used(stamp uint32) {
 	if age := c.age(stamp); c.survival > 0 && age > c.survival {
 		c.survival += (age - c.survival) / 4
@@ -173,6 +200,7 @@ func (m *Model) touch(r *record, now int64) {
 	r.fast++
 	r.slow++
 	r.last = now
+	r.inserts, r.surplus = m.cache.inserts, m.cache.surplus
 }
 
 // rates are the weighted requests of the past.
