@@ -100,8 +100,8 @@ type AdminOptions struct {
 	// Live serves the newest snapshot, and History the past.
 	Live    *Live
 	History History
-	// Limits, Preload and Alerts are answered as JSON.
-	Limits, Preload, Alerts func() any
+	// Limits, Preload, Alerts and Cluster are answered as JSON.
+	Limits, Preload, Alerts, Cluster func() any
 	// Metrics writes the Prometheus text format.
 	Metrics func(w io.Writer)
 	// Page serves the web page and what belongs to it, under "/".
@@ -118,9 +118,11 @@ type AdminOptions struct {
 	// ReadOnly refuses all that changes something; nil: no.
 	ReadOnly func() bool
 	// Ready says whether the data plane welcomes new requests, and if not, why; nil: yes.
-	Ready   func() (ok bool, why string)
-	Logger  *slog.Logger
-	Version string
+	Ready func() (ok bool, why string)
+	// Degraded says what does not work though new requests are welcome; nil or "": nothing.
+	Degraded func() string
+	Logger   *slog.Logger
+	Version  string
 }
 
 func (o *AdminOptions) defaults() {
@@ -144,7 +146,7 @@ func (o *AdminOptions) defaults() {
 	if o.PinsChanged == nil {
 		o.PinsChanged = func() {}
 	}
-	for _, f := range []*func() any{&o.Limits, &o.Preload, &o.Alerts} {
+	for _, f := range []*func() any{&o.Limits, &o.Preload, &o.Alerts, &o.Cluster} {
 		if *f == nil {
 			*f = empty
 		}
@@ -170,7 +172,7 @@ func NewAdmin(o AdminOptions) (http.Handler, error) {
 		return nil, errors.New("api: AdminOptions needs Knobs")
 	}
 	o.defaults()
-	a := &admin{plane: newPlane(o.Logger, o.Ready, o.Version), o: o, mux: chi.NewRouter(), origin: http.NewCrossOriginProtection()}
+	a := &admin{plane: newPlane(o.Logger, o.Ready, o.Degraded, o.Version), o: o, mux: chi.NewRouter(), origin: http.NewCrossOriginProtection()}
 	a.mux.NotFound(a.notFound)
 	a.mux.MethodNotAllowed(a.methodNotAllowed(a.mux))
 	a.mux.Use(middleware.GetHead)
@@ -213,6 +215,7 @@ func (a *admin) mountAPI(m chi.Router) {
 		m.Get("/history/report", a.serveReport)
 	}
 	m.Get("/limits", a.serveAny(a.o.Limits))
+	m.Get("/cluster", a.serveAny(a.o.Cluster))
 	m.Get("/preload", a.serveAny(a.o.Preload))
 	m.Get("/alerts", a.serveAny(a.o.Alerts))
 	m.Get("/session", a.serveSession)

@@ -238,7 +238,7 @@ func adminCases(t *testing.T) []contractCase {
 	}
 	off := newAdminHandler(t, func(o *AdminOptions) { o.Profiling = nil })
 	var all []contractCase
-	for _, path := range []string{"/admin/v1/cache", "/admin/v1/decisions", "/admin/v1/limits", "/admin/v1/preload", "/admin/v1/alerts", "/metrics", "/"} {
+	for _, path := range []string{"/admin/v1/cache", "/admin/v1/decisions", "/admin/v1/limits", "/admin/v1/preload", "/admin/v1/cluster", "/admin/v1/alerts", "/metrics", "/"} {
 		all = append(all, contractCase{"get", path, "200", h, get(path)})
 	}
 	return append(all,

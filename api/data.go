@@ -88,6 +88,8 @@ type DataOptions struct {
 	Stats func() any
 	// Ready says whether new requests are welcome, and if not, why; nil: yes.
 	Ready func() (ok bool, why string)
+	// Degraded says what does not work though new requests are welcome; nil or "": nothing.
+	Degraded func() string
 	// Logger gets faults at warn and error level and each request at debug level; nil: nobody.
 	Logger *slog.Logger
 	// Version is shown by /healthz.
@@ -110,7 +112,7 @@ func NewData(o DataOptions) (http.Handler, error) {
 		return nil, errors.New("api: DataOptions needs a Doer and Routes")
 	}
 	o.defaults()
-	d := &data{plane: newPlane(o.Logger, o.Ready, o.Version), o: o, mux: chi.NewRouter(), bulk: o.Streams}
+	d := &data{plane: newPlane(o.Logger, o.Ready, o.Degraded, o.Version), o: o, mux: chi.NewRouter(), bulk: o.Streams}
 	d.mux.NotFound(d.notFound)
 	d.mux.MethodNotAllowed(d.methodNotAllowed(d.mux))
 	d.mux.Use(middleware.GetHead)

@@ -27,9 +27,11 @@ func OpenAPI() []byte { return append([]byte(nil), openAPI...) }
 
 // plane is what the two planes have in common.
 type plane struct {
-	log     *slog.Logger
-	ready   func() (bool, string)
-	version string
+	log   *slog.Logger
+	ready func() (bool, string)
+	// degraded says what does not work though new requests are welcome; "": nothing.
+	degraded func() string
+	version  string
 	// warnings keeps an outage of an upstream from filling the log; unlogged counts what it held back.
 	warnings *rate.Limiter
 	unlogged *atomic.Uint64
@@ -41,14 +43,17 @@ const (
 	warningsAtOnce    = 100
 )
 
-func newPlane(log *slog.Logger, ready func() (bool, string), version string) plane {
+func newPlane(log *slog.Logger, ready func() (bool, string), degraded func() string, version string) plane {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	if ready == nil {
 		ready = func() (bool, string) { return true, "" }
 	}
-	return plane{log: log, ready: ready, version: version,
+	if degraded == nil {
+		degraded = func() string { return "" }
+	}
+	return plane{log: log, ready: ready, degraded: degraded, version: version,
 		warnings: rate.NewLimiter(warningsPerSecond, warningsAtOnce), unlogged: new(atomic.Uint64)}
 }
 
@@ -67,16 +72,22 @@ func serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 type health struct {
 	Status  string `json:"status"`
 	Version string `json:"version,omitempty"`
+	// Detail says what does not work.
+	Detail string `json:"detail,omitempty"`
 }
 
 func (p *plane) serveHealth(w http.ResponseWriter, r *http.Request) {
-	p.writeJSON(w, r, http.StatusOK, health{"ok", p.version})
+	p.writeJSON(w, r, http.StatusOK, health{Status: "ok", Version: p.version})
 }
 
 func (p *plane) serveReady(w http.ResponseWriter, r *http.Request) {
 	ok, why := p.ready()
 	if ok {
-		p.writeJSON(w, r, http.StatusOK, health{"ready", p.version})
+		h := health{Status: "ready", Version: p.version, Detail: p.degraded()}
+		if h.Detail != "" {
+			h.Status = "degraded" // 200 all the same: a node that answers must keep its traffic
+		}
+		p.writeJSON(w, r, http.StatusOK, h)
 		return
 	}
 	if why == "" {

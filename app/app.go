@@ -17,6 +17,7 @@ import (
 
 	"penstock/api"
 	"penstock/cache"
+	"penstock/cluster"
 	"penstock/configs"
 	"penstock/engine"
 	"penstock/jobs"
@@ -77,10 +78,12 @@ type App struct {
 	streams  api.Streams
 	scratch  engine.Engine // keeps the jobs of a run that keeps nothing; else nil
 	memory   memoryBook
-	nodeName string        // of this node of the cluster; empty: it stands alone
-	leases   *lease.Keeper // nil: quotas are not shared
-	flows    sync.Map      // upstream name -> *tuner.FlowMeter
-	tape     *tape         // nil: the tuner is not recorded
+	nodes    *cluster.Nodes // nil: it stands alone
+	purges   *purges        // nil: likewise
+	nodeName string         // of this node of the cluster; empty: it stands alone
+	leases   *lease.Keeper  // nil: quotas are not shared
+	flows    sync.Map       // upstream name -> *tuner.FlowMeter
+	tape     *tape          // nil: the tuner is not recorded
 	preload  *preload.Preloader
 	preloads *tuner.PreloadMeter
 	ttls     ttlBook
@@ -181,6 +184,9 @@ func (a *App) build(l *configs.Loaded) error {
 	a.sampler = observe.NewSampler(observe.SamplerOptions{
 		Window: a.window, Interval: l.Config.Monitoring.SamplingInterval, Facts: a.facts, OnSample: a.onSample,
 	})
+	if err := a.newNodes(l.Config); err != nil {
+		return err
+	}
 	if err := a.newJobs(l, path); err != nil {
 		return err
 	}
@@ -225,6 +231,7 @@ func (a *App) Start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	a.quit = cancel
 	a.keeper.start() // before anybody can pin
+	a.startNodes(ctx)
 	for _, s := range []*server{a.data, a.admin} {
 		a.background.Go(s.serve)
 	}

@@ -9,7 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"penstock/cluster"
 	"penstock/configs"
 	"penstock/engine"
 	"penstock/engine/natsengine"
@@ -87,3 +89,99 @@ func nodeName(configured, dir string) (string, error) {
 
 // shared reports whether there may be other nodes.
 func (a *App) shared() bool { return a.nodeName != "" }
+
+// newNodes makes this node one of the cluster, if there is one.
+func (a *App) newNodes(c *configs.Config) (err error) {
+	if !a.shared() {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
+	defer cancel()
+	e := a.keeper.o.engine
+	a.nodes, err = cluster.New(ctx, cluster.Options{
+		Engine: e, Node: a.nodeName, Lease: c.Cluster.Lease, Describe: func() any { return a.describe() }, OnChange: a.onNodes, Log: a.log,
+	})
+	if err != nil {
+		return err
+	}
+	a.keeper.shareWith(a.nodeName, a.nodes.Leads, a.tuner.SetFollowing)
+	a.keeper.leave = a.nodes.Stop
+	return a.newPurges(ctx, c, e)
+}
+
+// startNodes joins the cluster.
+func (a *App) startNodes(ctx context.Context) {
+	if a.nodes == nil {
+		return
+	}
+	a.nodes.Start()
+	a.background.Go(func() { a.purges.send(ctx) })
+	a.background.Go(func() { a.purges.follow(ctx) })
+}
+
+// onNodes passes on that nodes came or went, or that the lead changed.
+func (a *App) onNodes() {
+	if a.jobs != nil {
+		a.jobs.NodesChanged()
+	}
+	a.keeper.kick()
+}
+
+// nodeInfo is what a node tells the others of itself.
+type nodeInfo struct {
+	Version string `json:"version"`
+	Data    string `json:"data"`
+	Admin   string `json:"admin"`
+	// The traffic of the last sample: requests per second, the share answered from the cache, requests that
+	// wait, upstream calls in flight; and jobs under way.
+	RequestRate float64 `json:"request_rate"`
+	HitRatio    float64 `json:"hit_ratio"`
+	Queued      float64 `json:"queued"`
+	InFlight    float64 `json:"calls_in_flight"`
+	JobsRunning int     `json:"jobs_running"`
+}
+
+func (a *App) describe() nodeInfo {
+	a.seen.mu.Lock()
+	v := a.seen.values
+	a.seen.mu.Unlock()
+	n := nodeInfo{Version: a.o.Version, Data: a.DataAddr(), Admin: a.AdminAddr(), RequestRate: v["rate"], HitRatio: v["hit_ratio"], Queued: v["queued"]}
+	for name := range a.table.Load().nodes {
+		n.InFlight += v["calls_in_flight/"+name]
+	}
+	if a.jobs != nil {
+		n.JobsRunning = a.jobs.Running()
+	}
+	return n
+}
+
+// clusterView is what GET /admin/v1/cluster answers.
+type clusterView struct {
+	// Mode is "single" or "cluster".
+	Mode   string        `json:"mode"`
+	Engine engine.Status `json:"engine"`
+	cluster.View
+}
+
+func (a *App) viewCluster() any {
+	v := clusterView{Mode: "single", Engine: a.keeper.status()}
+	v.Nodes = []cluster.Member{}
+	if a.nodes != nil {
+		v.Mode, v.View = "cluster", a.nodes.View()
+	}
+	return v
+}
+
+// degraded says what does not work though requests go on; "": everything works.
+func (a *App) degraded() string {
+	s := a.keeper.status()
+	switch {
+	case !s.OK && s.Kind == "cluster":
+		return "the cluster can't be reached: jobs are not accepted and the nodes go on by themselves until it is back (GET /admin/v1/cluster tells more)"
+	case !s.OK:
+		return "what must outlive the process can't be saved (GET /admin/v1/cluster tells more)"
+	case a.nodes != nil && time.Since(a.started) > 2*a.current.Load().Config.Cluster.Lease && !a.nodes.InTouch():
+		return "out of touch with the other nodes; requests go on"
+	}
+	return ""
+}

@@ -37,8 +37,12 @@ func (a *App) newJobs(l *configs.Loaded, path request.Doer) (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
 	defer cancel()
+	var nodes jobs.Nodes
+	if a.nodes != nil {
+		nodes = a.nodes
+	}
 	a.jobs, err = jobs.New(ctx, jobs.Options{
-		Engine: e, Settings: a.jobSettings(c), Scope: a.metrics.Process(), Log: a.log,
+		Engine: e, Nodes: nodes, Settings: a.jobSettings(c), Scope: a.metrics.Process(), Log: a.log,
 		Run: func(ctx context.Context, j *jobs.Job) (*jobs.Answer, error) { return a.runJob(ctx, j, path) },
 	})
 	if err != nil {

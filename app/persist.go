@@ -68,6 +68,11 @@ type keeper struct {
 	journal  engine.Log
 	saved    uint64 // the last change of the ledger that is in the journal
 
+	share     *share // nil: there are no other nodes
+	followers sync.WaitGroup
+	// leave, if not nil, is called when all is written and before the engine closes.
+	leave func(ctx context.Context)
+
 	wake chan struct{}
 	quit context.CancelFunc
 	ctx  context.Context
@@ -102,10 +107,10 @@ func newKeeper(o keeperOptions) (*keeper, error) {
 	ctx, cancel := context.WithTimeout(k.ctx, keepTimeout)
 	defer cancel()
 	var faults [5]error
-	k.pins.kv, faults[0] = o.engine.KV(ctx, engine.KVOptions{Name: "pins"})
-	k.tuned.kv, faults[1] = o.engine.KV(ctx, engine.KVOptions{Name: "tuned"})
+	k.pins.kv, faults[0] = o.engine.KV(ctx, engine.KVOptions{Name: pinsBucket})
+	k.tuned.kv, faults[1] = o.engine.KV(ctx, engine.KVOptions{Name: tunedBucket})
 	k.learned.kv, faults[3] = o.engine.KV(ctx, engine.KVOptions{Name: "learned"})
-	k.switches.kv, faults[4] = o.engine.KV(ctx, engine.KVOptions{Name: "tuning"})
+	k.switches.kv, faults[4] = o.engine.KV(ctx, engine.KVOptions{Name: switchesBucket})
 	k.journal, faults[2] = o.engine.Log(ctx, engine.LogOptions{Name: "decisions", MaxAge: journalAge, MaxRecords: journalRecords})
 	if err := errors.Join(faults[:]...); err != nil {
 		k.quit()
@@ -144,6 +149,9 @@ func (k *keeper) start() {
 		return
 	}
 	k.done = make(chan struct{})
+	if k.share != nil {
+		k.startSharing(k.ctx)
+	}
 	go k.run()
 }
 
@@ -192,6 +200,9 @@ func (k *keeper) run() {
 		case <-k.wake:
 		case <-changed:
 			k.pause(keepSettle, k.wake)
+		case c := <-k.others():
+			k.take(c)
+			continue
 		case <-ticker.C:
 		case <-k.ctx.Done():
 			return
@@ -204,14 +215,33 @@ func (k *keeper) run() {
 	}
 }
 
+// others gives the changes of other nodes; nil: there are none.
+func (k *keeper) others() <-chan change {
+	if k.share == nil {
+		return nil
+	}
+	return k.share.changes
+}
+
+// mayWrite reports whether this node may write to a bucket now.
+func (k *keeper) mayWrite(bucket string) bool {
+	return k.share == nil || k.share.current[bucket] && (bucket != tunedBucket || k.share.led)
+}
+
 // pause waits for d, or until a token of wake comes or the keeper stops.
 func (k *keeper) pause(d time.Duration, wake <-chan struct{}) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-wake:
-	case <-k.ctx.Done():
+	for {
+		select {
+		case c := <-k.others():
+			k.take(c)
+			continue
+		case <-timer.C:
+		case <-wake:
+		case <-k.ctx.Done():
+		}
+		return
 	}
 }
 
@@ -224,8 +254,12 @@ func (k *keeper) round(ctx context.Context, retry time.Duration) error {
 	k.mu.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, keepTimeout)
 	defer cancel()
+	var lead error
+	if k.share != nil {
+		lead = k.lead(ctx)
+	}
 	// What can't be written must not keep the rest from being written.
-	err := errors.Join(k.savePins(ctx), k.saveTuned(ctx), k.saveSwitches(ctx), k.saveLearned(ctx), k.saveJournal(ctx))
+	err := errors.Join(lead, k.savePins(ctx), k.saveTuned(ctx), k.saveSwitches(ctx), k.saveLearned(ctx), k.saveJournal(ctx))
 	if err == nil {
 		for _, kept := range waiting {
 			close(kept)
@@ -277,11 +311,15 @@ func (k *keeper) stop(ctx context.Context) error {
 	if k.done != nil {
 		<-k.done
 	}
+	k.followers.Wait()
 	var err error
 	if running {
 		if err = k.round(ctx, 0); err != nil {
 			err = fmt.Errorf("data_dir: what changed last could not be saved: %w", err)
 		}
+	}
+	if k.leave != nil {
+		k.leave(ctx)
 	}
 	return errors.Join(err, k.o.engine.Close(ctx))
 }
@@ -294,6 +332,7 @@ func (a *App) newKeeper(l *configs.Loaded) error {
 		return err
 	}
 	a.ledger = tuner.NewLedger(ledgerSize)
+	a.ledger.Named(a.nodeName)
 	a.keeper, err = newKeeper(keeperOptions{
 		engine: e, knobs: a.knobs, ledger: a.ledger, judging: a.judging, scope: a.metrics.Process(), log: a.log,
 	})

@@ -50,15 +50,57 @@ func trust(age time.Duration) float64 {
 
 func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
-// table1 is a bucket together with what is known to be in it.
+// savedTable is a bucket together with what is known to be in it.
 type savedTable[T any] struct {
 	kv    engine.KV
 	saved map[string]T
+	revs  map[string]uint64 // the revisions of what was written or read last
+}
+
+// take takes in a change of the bucket by some node. It tells what stood there before, and whether it is
+// news.
+func (t *savedTable[T]) take(e engine.Entry) (before T, had, news bool) {
+	if t.saved == nil {
+		t.saved = make(map[string]T)
+	}
+	before, had = t.saved[e.Key]
+	if e.Revision <= t.revs[e.Key] {
+		return before, had, false // our own, or older
+	}
+	if e.Deleted {
+		delete(t.revs, e.Key)
+		delete(t.saved, e.Key)
+		return before, had, true
+	}
+	var v T
+	if json.Unmarshal(e.Value, &v) != nil {
+		return before, had, false
+	}
+	t.saved[e.Key] = v
+	t.know(e.Key, e.Revision)
+	return before, had, true
+}
+
+func (t *savedTable[T]) know(name string, revision uint64) {
+	if t.revs == nil {
+		t.revs = make(map[string]uint64)
+	}
+	t.revs[name] = revision
+}
+
+// unseen lists what is thought to be in the bucket and is not.
+func (t *savedTable[T]) unseen(seen map[string]bool) (names []string) {
+	for name := range t.saved {
+		if !seen[name] {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // load reads the bucket. What can't be read as a T is left alone and told of.
 func (t *savedTable[T]) load(ctx context.Context) (faults error) {
-	t.saved = make(map[string]T)
+	t.saved, t.revs = make(map[string]T), make(map[string]uint64)
 	list, err := t.kv.List(ctx)
 	for _, e := range list {
 		var v T
@@ -67,6 +109,7 @@ func (t *savedTable[T]) load(ctx context.Context) (faults error) {
 			continue
 		}
 		t.saved[e.Key] = v
+		t.know(e.Key, e.Revision)
 	}
 	return errors.Join(err, faults)
 }
@@ -80,14 +123,16 @@ func (t *savedTable[T]) save(ctx context.Context, k *keeper, want map[string]T, 
 			continue
 		}
 		b, err := json.Marshal(v)
+		var revision uint64
 		if err == nil {
-			_, err = t.kv.Put(ctx, name, b)
+			revision, err = t.kv.Put(ctx, name, b)
 		}
 		if k.wrote(err) != nil {
 			faults = append(faults, err)
 			continue
 		}
 		t.saved[name] = v
+		t.know(name, revision)
 	}
 	for name, v := range t.saved {
 		if _, ok := want[name]; ok || !mayGo(name, v) {
@@ -103,26 +148,41 @@ func (t *savedTable[T]) save(ctx context.Context, k *keeper, want map[string]T, 
 }
 
 func (k *keeper) savePins(ctx context.Context) error {
+	if !k.mayWrite(pinsBucket) {
+		return nil
+	}
 	want := make(map[string]pinRecord)
 	for _, n := range k.o.knobs.All() {
 		s := n.State()
-		if s.Pin != nil && !s.Pin.FromFile {
-			want[s.Spec.Name] = pinRecord{Value: number(s.Pin.Value), Note: s.Pin.Note, Author: s.Pin.Author, Until: s.Pin.Until}
+		if p, ok := pinOf(s); ok {
+			want[s.Spec.Name] = p
 		}
 	}
-	same := func(a, b pinRecord) bool {
-		return a.Value == b.Value && a.Note == b.Note && a.Author == b.Author && a.Until.Equal(b.Until)
-	}
-	return k.pins.save(ctx, k, want, same, func(name string, p pinRecord) bool {
+	return k.pins.save(ctx, k, want, samePin, func(name string, p pinRecord) bool {
 		// The pin of a knob that is not configured now waits for it to come back.
 		_, there := k.o.knobs.Lookup(name)
 		return there || p.expired(time.Now())
 	})
 }
 
+// pinOf is the pin of a knob that is to be kept: not one of the file.
+func pinOf(s knob.State) (pinRecord, bool) {
+	if s.Pin == nil || s.Pin.FromFile {
+		return pinRecord{}, false
+	}
+	return pinRecord{Value: number(s.Pin.Value), Note: s.Pin.Note, Author: s.Pin.Author, Until: s.Pin.Until}, true
+}
+
+func samePin(a, b pinRecord) bool {
+	return a.Value == b.Value && a.Note == b.Note && a.Author == b.Author && a.Until.Equal(b.Until)
+}
+
 func (p pinRecord) expired(now time.Time) bool { return !p.Until.IsZero() && !p.Until.After(now) }
 
 func (k *keeper) saveTuned(ctx context.Context) error {
+	if !k.mayWrite(tunedBucket) {
+		return nil
+	}
 	now := time.Now()
 	judging := k.o.judging()
 	want := make(map[string]tunedRecord)

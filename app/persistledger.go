@@ -67,6 +67,9 @@ func (k *keeper) loadJournal(ctx context.Context) error {
 		}
 	}
 	k.o.ledger.Restore(earlier)
+	if k.share != nil {
+		k.share.tail = after
+	}
 	if len(faults) > 10 {
 		faults = append(faults[:10], fmt.Errorf("and %d more", len(faults)-10))
 	}
@@ -78,6 +81,10 @@ func (k *keeper) saveJournal(ctx context.Context) error {
 	for {
 		changes := k.o.ledger.Changes(k.saved, tuner.Filter{Limit: journalPage})
 		for i := range changes {
+			if k.share != nil && changes[i].Node != k.share.node {
+				k.saved = changes[i].Rev // its own node saves it
+				continue
+			}
 			if err := k.append(ctx, &changes[i]); err != nil {
 				return err
 			}

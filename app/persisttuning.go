@@ -27,18 +27,19 @@ type tunerState interface {
 }
 
 func (k *keeper) saveSwitches(ctx context.Context) error {
-	if k.tuner == nil {
+	if k.tuner == nil || !k.mayWrite(switchesBucket) {
 		return nil
 	}
 	want := map[string]tuner.Switches{switchesKey: k.tuner.Switches()}
-	same := func(a, b tuner.Switches) bool {
-		return a.Frozen == b.Frozen && a.Mode == b.Mode && maps.Equal(a.Modes, b.Modes)
-	}
-	return k.switches.save(ctx, k, want, same, func(string, tuner.Switches) bool { return false })
+	return k.switches.save(ctx, k, want, sameSwitches, func(string, tuner.Switches) bool { return false })
+}
+
+func sameSwitches(a, b tuner.Switches) bool {
+	return a.Frozen == b.Frozen && a.Mode == b.Mode && maps.Equal(a.Modes, b.Modes)
 }
 
 func (k *keeper) saveLearned(ctx context.Context) error {
-	if k.tuner == nil {
+	if k.tuner == nil || k.share != nil && !k.share.led {
 		return nil
 	}
 	want, err := k.tuner.States()

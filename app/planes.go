@@ -16,7 +16,7 @@ import (
 func (a *App) dataOptions(path request.Doer) api.DataOptions {
 	config := func() *configs.Config { return a.current.Load().Config }
 	return api.DataOptions{
-		Doer: path, Routes: a, Logger: a.log, Version: a.o.Version, Ready: a.Ready,
+		Doer: path, Routes: a, Logger: a.log, Version: a.o.Version, Ready: a.Ready, Degraded: a.degraded,
 		Limits: func() api.Limits {
 			c := config()
 			return api.Limits{
@@ -39,6 +39,7 @@ func (a *App) adminOptions(pages *web.Handler) api.AdminOptions {
 		Tuning: &adminTuning{a: a}, PinsChanged: a.keeper.keep, Jobs: a.apiJobs(), Streams: &a.streams,
 		Live: a.live, History: adminHistory{a, pages},
 		Limits:  func() any { return a.limits() },
+		Cluster: func() any { return a.viewCluster() },
 		Preload: func() any { return a.preload.View() },
 		Alerts:  func() any { return a.viewAlerts() },
 		Metrics: a.metrics.WritePrometheus, Page: pages,

@@ -37,6 +37,7 @@ func (c *adminCache) Stats() any { return c.a.cache.Stats() }
 // Purge removes entries, and tells the log and the ledger who did.
 func (c *adminCache) Purge(ctx context.Context, p api.PurgeRequest) (int, error) {
 	n := c.a.cache.Purge(cache.PurgeRequest(p))
+	c.a.purges.tell(cache.PurgeRequest(p))
 	author := api.AuthorOf(ctx)
 	c.a.log.Info("cache purged", "key", p.Key, "prefix", p.Prefix, "route", p.Route, "upstream", p.Upstream, "tag", p.Tag, "all", p.All, "soft", p.Soft, "purged", n, "author", author)
 	c.mu.Lock()

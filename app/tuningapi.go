@@ -111,6 +111,9 @@ func (a *App) onKnobChange(c knob.Change) {
 	for _, n := range a.table.Load().nodes {
 		n.scheduler.Kick()
 	}
+	if a.keeper.foreign(c.Knob) {
+		return
+	}
 	rule, author := "config", c.Author
 	switch {
 	case c.Source == knob.SourceTuner && c.Why != knob.WhyUnpinned:

@@ -11,8 +11,10 @@
 //	queued or running -> cancelled
 //
 // Each job is one record of a bucket, and every change of it is a write that names the revision that it
-// changes, so of several who end a job one succeeds. The record of a running job names its owner; when a
-// node starts it takes back what its predecessor ran. Results of some size stand beside the records.
+// changes, so of several who end a job one succeeds. The record of a running job names its owner, a process;
+// when that is gone (Options.Nodes tells) another takes the job back into the queue. Of two that run one job
+// so, the first to write its end counts. Each job falls to one node; others begin it only after a second.
+// One node, the leader, deletes what is old and sends the webhooks. Results of some size stand beside the records.
 //
 // Which job is next is decided in memory, from an index that follows the bucket: the most urgent first,
 // inside an urgency the tenants in turn, inside a tenant the oldest; one pick in sixteen takes the class

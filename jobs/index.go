@@ -21,6 +21,7 @@ type index struct {
 	tenants map[string]map[State]int
 	backlog backlog
 	hooks   map[string]*entry // those whose webhook waits
+	running map[string]*entry
 	waiters map[string]map[*Watch]bool
 }
 
@@ -35,6 +36,7 @@ type entry struct {
 	hookAt            time.Time // when the webhook is due; zero: never
 	owner             string
 	revision          uint64
+	left              uint64 // the revision at which it was left to another node
 	gone              bool
 }
 
@@ -59,7 +61,8 @@ func (w *Watch) Close() {
 
 func newIndex() *index {
 	return &index{
-		byID: make(map[string]*entry), counts: make(map[State]int), tenants: make(map[string]map[State]int), hooks: make(map[string]*entry),
+		byID: make(map[string]*entry), counts: make(map[State]int), tenants: make(map[string]map[State]int),
+		hooks: make(map[string]*entry), running: make(map[string]*entry),
 		waiters: make(map[string]map[*Watch]bool),
 	}
 }
@@ -96,6 +99,10 @@ func (x *index) put(j *Job, revision uint64, now time.Time) bool {
 	x.count(e, 1)
 	if e.state == Queued {
 		x.backlog.add(e, now)
+	}
+	delete(x.running, e.id)
+	if e.state == Running {
+		x.running[e.id] = e
 	}
 	delete(x.hooks, e.id)
 	if e.state.Ended() && j.Webhook != nil && j.Webhook.State == WebhookWaiting {
@@ -143,6 +150,7 @@ func (x *index) remove(id string, revision uint64) {
 	e.gone, e.state, e.revision = true, "", revision
 	delete(x.byID, id)
 	delete(x.hooks, id)
+	delete(x.running, id)
 	if x.gone++; x.gone > 1024 && x.gone > len(x.order)/2 {
 		x.order = slices.DeleteFunc(x.order, func(e *entry) bool { return e.gone })
 		x.gone = 0
@@ -160,15 +168,23 @@ func (x *index) tell(id string) {
 	}
 }
 
-// next takes the job whose turn it is, and says when another becomes due; "" and zero: there is none.
-func (x *index) next(now time.Time) (id string, due time.Time) {
+// next takes the job whose turn it is, and says when another becomes due; "" and zero: there is none. A job
+// that falls to another node is left to it for the grace, once.
+func (x *index) next(now time.Time, mine func(id string) bool, grace time.Duration) (id string, due time.Time) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	due = x.backlog.due(now)
-	if e := x.backlog.next(); e != nil {
-		id = e.id
+	for {
+		due = x.backlog.due(now)
+		e := x.backlog.next()
+		if e == nil {
+			return "", due
+		}
+		if e.left == e.revision || mine(e.id) {
+			return e.id, due
+		}
+		e.left = e.revision
+		x.backlog.put(place{e, e.revision, now.Add(grace)}, now)
 	}
-	return id, due
 }
 
 // requeue puts a job back that next gave and that could not be begun.
@@ -184,12 +200,9 @@ func (x *index) requeue(id string, at time.Time) {
 func (x *index) orphans(alive func(owner string) bool) (ids []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.counts[Running] == 0 {
-		return nil
-	}
-	for _, e := range x.byID {
-		if e.state == Running && !alive(e.owner) {
-			ids = append(ids, e.id)
+	for id, e := range x.running {
+		if !alive(e.owner) {
+			ids = append(ids, id)
 		}
 	}
 	return ids

@@ -3,6 +3,7 @@ package jobs
 import (
 	"encoding/json"
 	"net/http"
+	"strconv"
 	"time"
 
 	"penstock/request"
@@ -87,6 +88,8 @@ type Result struct {
 	// Body is the answer if it is small; else it stands beside the record (Apart).
 	Body  []byte `json:"body,omitempty"`
 	Apart bool   `json:"apart,omitempty"`
+	// Run is the revision at which the run was claimed that brought it; part of the name of what stands apart.
+	Run uint64 `json:"run,omitempty"`
 }
 
 // Fault is why the last attempt failed.
@@ -112,6 +115,14 @@ const (
 	WebhookDelivered = "delivered"
 	WebhookFailed    = "failed"
 )
+
+// blob is the name of a result that stands beside the record.
+func (j *Job) blob() string {
+	if j.Result.Run == 0 {
+		return j.ID // of a version before runs had their own
+	}
+	return j.ID + "." + strconv.FormatUint(j.Result.Run, 10)
+}
 
 // end brings the job to an end.
 func (j *Job) end(s State, now time.Time) {

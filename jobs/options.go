@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/google/uuid"
+
 	"penstock/engine"
 	"penstock/observe"
 )
@@ -15,6 +17,27 @@ import (
 // Runner runs a job's call. The answer's body is read whole. An error should be a [request.Error]: what
 // kind it is decides whether the job is tried again.
 type Runner func(ctx context.Context, j *Job) (*Answer, error)
+
+// Nodes is what a Service asks of those who share its engine.
+type Nodes interface {
+	// Run names this process; it is the owner in the records of the jobs that it runs.
+	Run() string
+	// Gone reports whether a process is no more, for certain: then its jobs are taken over.
+	Gone(run string) bool
+	// Leads reports whether this node does what one should do for all: it deletes what is old and sends
+	// the webhooks.
+	Leads() bool
+	// Mine reports whether a job falls to this node. Others take it up if it is not begun within a second.
+	Mine(id string) bool
+}
+
+// alone is the Nodes of a process that shares its engine with nobody.
+type alone string
+
+func (a alone) Run() string       { return string(a) }
+func (alone) Gone(string) bool    { return true }
+func (alone) Leads() bool         { return true }
+func (alone) Mine(id string) bool { return true }
 
 // Answer is what an upstream said.
 type Answer struct {
@@ -29,6 +52,8 @@ type Options struct {
 	Engine engine.Engine
 	// Run runs one. Required.
 	Run Runner
+	// Nodes knows the other nodes that share the engine; nil: there are none.
+	Nodes Nodes
 	// Settings may be changed while it runs, see [Service.Apply].
 	Settings
 	// Client sends webhooks; nil: a client of its own that follows no redirects.
@@ -88,6 +113,9 @@ func (o *Options) ensureDefaults() error {
 		return errors.New("jobs: Options needs Engine and Run")
 	}
 	o.defaults()
+	if o.Nodes == nil {
+		o.Nodes = alone(uuid.NewString())
+	}
 	if o.Client == nil {
 		o.Client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}

@@ -29,7 +29,7 @@ func (s *Service) dispatch(ctx, running context.Context) {
 		case <-timer.C:
 		}
 		for s.slots() > 0 && ctx.Err() == nil {
-			id, due := s.index.next(time.Now())
+			id, due := s.index.next(time.Now(), s.o.Nodes.Mine, leaveTo)
 			if id == "" {
 				if !due.IsZero() {
 					timer.Reset(time.Until(due))
@@ -46,6 +46,13 @@ func (s *Service) slots() int {
 	s.runs.mu.Lock()
 	defer s.runs.mu.Unlock()
 	return s.settings.Load().Running - len(s.runs.jobs)
+}
+
+// Running is how many jobs are under way on this node.
+func (s *Service) Running() int {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	return len(s.runs.jobs)
 }
 
 // begin runs a job in a goroutine of its own.
@@ -78,6 +85,10 @@ func (s *Service) begin(ctx context.Context, id string) {
 		}
 	}()
 }
+
+// leaveTo is how long a job is left to the node to which it falls before others take it up: longer than that
+// node takes to begin it if it is free.
+const leaveTo = time.Second
 
 // requeuePause is how long a job waits that could not be begun.
 const requeuePause = time.Second
@@ -231,7 +242,7 @@ func (s *Service) pause(settings *Settings, attempts int) time.Duration {
 // finish writes an outcome. An error means that it is worth trying again.
 func (s *Service) finish(ctx context.Context, j *Job, revision uint64, a *Answer) error {
 	if a != nil && j.State.Ended() {
-		if err := s.store.keepResult(ctx, j, a); errors.Is(err, ErrFull) {
+		if err := s.store.keepResult(ctx, j, revision, a); errors.Is(err, ErrFull) {
 			j.Result = nil
 			j.Fault = &Fault{request.ProblemInternal, "there was no room to keep the answer; make the jobs' results smaller or their retention shorter"}
 			j.State = Failed
@@ -265,6 +276,10 @@ func (s *Service) conflict(ctx context.Context, j *Job) error {
 	}
 	if now.State == j.State && now.Ended.Equal(j.Ended) {
 		s.ended(j)
+		return nil
+	}
+	if j.Result != nil && j.Result.Apart {
+		_ = s.store.blobs.Delete(ctx, j.blob()) // nobody asks for it; its age would end it too
 	}
 	return nil
 }

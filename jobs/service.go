@@ -26,9 +26,10 @@ type Service struct {
 	owner    string // names this run of this node in the records
 	counters counters
 
-	loaded chan struct{} // closed when all records are known
-	wake   chan struct{} // a job may be due, or a slot free
-	hook   chan struct{} // a webhook may be due
+	loaded  chan struct{} // closed when all records are known
+	wake    chan struct{} // a job may be due, or a slot free
+	hook    chan struct{} // a webhook may be due
+	changed chan struct{} // nodes came or went
 
 	lifecycle sync.Mutex // guards what follows
 	begun     bool
@@ -51,8 +52,8 @@ func New(ctx context.Context, o Options) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{
-		o: o, index: newIndex(), owner: uuid.NewString(), loaded: make(chan struct{}),
-		wake: make(chan struct{}, 1), hook: make(chan struct{}, 1), runs: runs{jobs: make(map[string]context.CancelCauseFunc)},
+		o: o, index: newIndex(), owner: o.Nodes.Run(), loaded: make(chan struct{}),
+		wake: make(chan struct{}, 1), hook: make(chan struct{}, 1), changed: make(chan struct{}, 1), runs: runs{jobs: make(map[string]context.CancelCauseFunc)},
 	}
 	s.settings.Store(&o.Settings)
 	var err error
@@ -110,6 +111,13 @@ func (s *Service) Stop(ctx context.Context) {
 	}
 	s.cut()
 	s.begun = false
+}
+
+// NodesChanged tells the Service that nodes came or went, or that this one leads now or does not any more.
+func (s *Service) NodesChanged() {
+	token(s.changed)
+	token(s.hook)
+	s.kick()
 }
 
 func (s *Service) kick() { token(s.wake) }
@@ -366,17 +374,21 @@ func (s *Service) take(ctx context.Context, e engine.Entry) {
 
 // adopt puts back into the queue what owners ran that are no more.
 func (s *Service) adopt(ctx context.Context) {
-	for _, id := range s.index.orphans(func(owner string) bool { return owner == s.owner }) {
+	alive := func(owner string) bool { return owner == s.owner || !s.o.Nodes.Gone(owner) }
+	for _, id := range s.index.orphans(alive) {
 		_, err := s.store.change(ctx, id, func(j *Job) error {
-			if j.State != Running || j.Owner == s.owner {
+			if j.State != Running || alive(j.Owner) {
 				return ErrEnded
 			}
 			j.again(time.Now())
 			return nil
 		})
-		if err != nil && !errors.Is(err, ErrEnded) {
+		if errors.Is(err, ErrEnded) || errors.Is(err, ErrNotFound) {
+			continue // another node was faster
+		}
+		if err != nil {
 			s.o.Log.Warn("jobs: a job that was under way could not be taken over", "job", id, "error", err)
-			continue
+			return // the engine is away; the next look tries again
 		}
 		s.counters.adopted.Inc()
 	}

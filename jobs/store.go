@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"penstock/engine"
@@ -94,14 +95,15 @@ func (s *store) change(ctx context.Context, id string, f func(*Job) error) (*Job
 // delete removes a job that has ended.
 func (s *store) delete(ctx context.Context, id string) error {
 	j, revision, err := s.get(ctx, id)
-	if errors.Is(err, ErrNotFound) {
+	if errors.Is(err, ErrNotFound) { // another node was faster, and the watch did not tell
+		s.index.remove(id, math.MaxUint64)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
 	if j.Result != nil && j.Result.Apart {
-		if err := s.blobs.Delete(ctx, id); err != nil {
+		if err := s.blobs.Delete(ctx, j.blob()); err != nil {
 			return translate(err)
 		}
 	}
@@ -112,15 +114,16 @@ func (s *store) delete(ctx context.Context, id string) error {
 	return nil
 }
 
-// keepResult puts an answer into the record, or beside it.
-func (s *store) keepResult(ctx context.Context, j *Job, a *Answer) error {
+// keepResult puts an answer into the record, or beside it under a name of this run's own: a run that was
+// taken for dead must not put its answer in the place of its successor's. revision is that of the claim.
+func (s *store) keepResult(ctx context.Context, j *Job, revision uint64, a *Answer) error {
 	j.Result = &Result{Status: a.Status, Header: a.Header, Bytes: len(a.Body)}
 	if len(a.Body) <= inlineBytes {
 		j.Result.Body = a.Body
 		return nil
 	}
-	j.Result.Apart = true
-	return translate(s.blobs.Put(ctx, j.ID, a.Body))
+	j.Result.Apart, j.Result.Run = true, revision
+	return translate(s.blobs.Put(ctx, j.blob(), a.Body))
 }
 
 // body reads a result's body.
@@ -128,6 +131,6 @@ func (s *store) body(ctx context.Context, j *Job) ([]byte, error) {
 	if !j.Result.Apart {
 		return j.Result.Body, nil
 	}
-	b, err := s.blobs.Get(ctx, j.ID)
+	b, err := s.blobs.Get(ctx, j.blob())
 	return b, translate(err)
 }

@@ -9,6 +9,9 @@ import (
 )
 
 const (
+	// adoptInterval is how often the jobs of nodes that are gone are looked for, also when nobody tells of
+	// such a node.
+	adoptInterval = 2 * time.Second
 	// sweepInterval is how often old jobs are looked for.
 	sweepInterval = time.Minute
 	// sweepBatch bounds what one look deletes.
@@ -20,14 +23,23 @@ const (
 func (s *Service) sweep(ctx context.Context) {
 	ticker := time.NewTicker(sweepInterval)
 	defer ticker.Stop()
+	look := time.NewTicker(adoptInterval)
+	defer look.Stop()
 	for {
+		old := false
 		select {
 		case <-ctx.Done():
 			return
+		case <-s.changed:
+		case <-look.C:
 		case <-ticker.C:
+			old = true
 		}
-		if s.ready() {
-			s.adopt(ctx)
+		if !s.ready() {
+			continue
+		}
+		s.adopt(ctx)
+		if old && s.o.Nodes.Leads() {
 			s.tidy(ctx, time.Now())
 		}
 	}

@@ -46,6 +46,9 @@ func (s *Service) notify(ctx context.Context) {
 		case <-s.hook:
 		case <-timer.C:
 		}
+		if !s.o.Nodes.Leads() {
+			continue // the node that does sends them; NodesChanged tells when that changes
+		}
 		ids, next := s.index.dueHooks(time.Now())
 		if !next.IsZero() {
 			timer.Reset(time.Until(next))

@@ -116,7 +116,7 @@ func (l *Ledger) Restore(earlier []Decision) {
 		all = all[len(all)-room:]
 	}
 	for _, d := range all {
-		if d.Mode == ModeActive && d.Verdict == "" && d.Measured == "" {
+		if d.Mode == ModeActive && d.Verdict == "" && d.Measured == "" && d.Node == l.node {
 			d.Measured = notJudged
 			l.touch(d)
 		}

@@ -26,7 +26,9 @@ type Decision struct {
 	// ledger, also across restarts.
 	Rev  uint64    `json:"rev"`
 	Time time.Time `json:"time"`
-	Knob string    `json:"knob"`
+	// Node is the node of a cluster that decided; empty: there is none.
+	Node string `json:"node,omitempty"`
+	Knob string `json:"knob"`
 	// Upstream and Route are what the knob belongs to, empty if none.
 	Upstream string `json:"upstream,omitempty"`
 	Route    string `json:"route,omitempty"`
@@ -81,6 +83,7 @@ type Ledger struct {
 	prefix string // makes ids unique across restarts
 
 	mu        sync.Mutex // guards what follows
+	node      string     // whose ledger it is, in a cluster
 	size      int
 	seq       int
 	decisions []*Decision // oldest first
@@ -109,21 +112,32 @@ func (l *Ledger) Record(d Decision) string {
 	defer l.mu.Unlock()
 	l.seq++
 	d.ID = l.prefix + "-" + strconv.Itoa(l.seq)
+	if l.node != "" {
+		d.ID = l.node + "-" + d.ID
+	}
+	d.Node = l.node
 	if d.Time.IsZero() {
 		d.Time = time.Now()
 	}
 	d.Signals = maps.Clone(d.Signals)
-	if over := len(l.decisions) - l.size + 1; over > 0 {
-		for _, gone := range l.decisions[:over] {
-			if l.keeping && gone.Rev > l.kept {
-				l.lost++
-			}
-		}
-		l.decisions = slices.Delete(l.decisions, 0, over)
-	}
+	l.makeRoom()
 	l.decisions = append(l.decisions, &d)
 	l.touch(&d)
 	return d.ID
+}
+
+// makeRoom drops the oldest decisions until there is room for one. The caller holds mu.
+func (l *Ledger) makeRoom() {
+	over := len(l.decisions) - l.size + 1
+	if over <= 0 {
+		return
+	}
+	for _, gone := range l.decisions[:over] {
+		if l.keeping && gone.Rev > l.kept && gone.Node == l.node {
+			l.lost++
+		}
+	}
+	l.decisions = slices.Delete(l.decisions, 0, over)
 }
 
 // amend changes a decision that is still kept and returns it as it is then.

@@ -87,17 +87,18 @@ type Loop struct {
 	o       Options
 	changed chan struct{} // one token when the interval changed
 
-	mu       sync.Mutex // guards what follows; held for a whole tick, which never waits
-	mode     Mode
-	modes    map[string]Mode
-	switches Switches
-	interval time.Duration
-	appetite Appetite
-	plugs    []*plugged
-	targets  []Target
-	couples  map[string]*couple
-	taping   *tapeTick // the tick under way; nil: it is not recorded
-	replayed bool      // guardrails come from a tape
+	mu        sync.Mutex // guards what follows; held for a whole tick, which never waits
+	mode      Mode
+	modes     map[string]Mode
+	switches  Switches
+	following bool // another node tunes
+	interval  time.Duration
+	appetite  Appetite
+	plugs     []*plugged
+	targets   []Target
+	couples   map[string]*couple
+	taping    *tapeTick // the tick under way; nil: it is not recorded
+	replayed  bool      // guardrails come from a tape
 
 	gate sync.RWMutex // guards what follows; held for reading while a Fast controller works; taken after mu
 	fast map[string][]quick

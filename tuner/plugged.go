@@ -62,6 +62,10 @@ func (l *Loop) look(p *plugged, now time.Time) {
 		st := k.State()
 		l.taping.Looks[p.Knob] = &tapeLook{Value: st.Value, Pinned: st.Pin != nil, Mode: p.mode, Guarded: p.guarded.Load()}
 	}
+	if l.following {
+		p.explain("follow", "another node tunes for all, and its values hold here")
+		return
+	}
 	if p.mode == ModeOff {
 		p.explain("off", "the tuning mode of this knob is off")
 		return

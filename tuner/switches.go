@@ -60,15 +60,34 @@ func (l *Loop) Frozen() bool {
 	return l.switches.Frozen
 }
 
+// SetFollowing says whether another node tunes for this one: then nothing is tuned here, whatever the modes
+// say, and a change that waits for its verdict gets none.
+func (l *Loop) SetFollowing(following bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.following == following {
+		return
+	}
+	l.following = following
+	l.remode()
+}
+
 // remode puts the modes in force. The caller holds mu.
 func (l *Loop) remode() {
 	for _, p := range l.plugs {
 		m := effective(l.mode, l.modes, &l.switches, p.Knob)
+		if l.following {
+			m = ModeOff
+		}
 		if m == p.mode {
 			continue
 		}
 		p.mode = m
-		l.abandon(p, "not judged: the tuning mode was switched to "+string(m))
+		why := "not judged: the tuning mode was switched to " + string(m)
+		if l.following {
+			why = "not judged: another node tunes now"
+		}
+		l.abandon(p, why)
 		p.couple.release(p.Knob)
 	}
 	l.publish()
