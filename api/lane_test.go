@@ -83,7 +83,7 @@ func (l laneListener) Accept() (net.Conn, error) {
 	return l.lane.Wrap(c), nil
 }
 
-func serveLane(t *testing.T, l net.Listener, o *heart, options LaneOptions, change ...func(*DataOptions)) *http.Server {
+func serveLane(t testing.TB, l net.Listener, o *heart, options LaneOptions, change ...func(*DataOptions)) *http.Server {
 	t.Helper()
 	h, err := NewData(DataOptions{Doer: o, Routes: newTable(t), Tenants: headerTenants{}})
 	if err != nil {
