@@ -2,8 +2,9 @@ package preload
 
 import (
 	"cmp"
-	"container/heap"
 	"slices"
+
+	"penstock/bench/traces"
 )
 
 // prefetcher is told of each request and names what to fetch.
@@ -126,54 +127,11 @@ func Miner() prefetcher {
 }
 
 // Belady is the hit ratio of the best replacement there can be without prefetching, for entries without
-// TTL: what is asked for last of all goes first.
+// TTL.
 func Belady(rows []Row, capacity int) float64 {
-	const end = 1 << 40
-	next := make([]int, len(rows))
-	last := make(map[uint32]int)
-	for i := len(rows) - 1; i >= 0; i-- {
-		if j, ok := last[rows[i].Key]; ok {
-			next[i] = j
-		} else {
-			next[i] = end + i
-		}
-		last[rows[i].Key] = i
-	}
-	held := make(map[uint32]int) // when it is asked for next
-	var far farthest
-	hits := 0
+	keys := make([]uint32, len(rows))
 	for i, r := range rows {
-		if _, ok := held[r.Key]; ok {
-			hits++
-		} else if len(held) >= capacity {
-			for {
-				x := heap.Pop(&far).(use)
-				if held[x.key] == x.at {
-					delete(held, x.key)
-					break
-				}
-			}
-		}
-		held[r.Key] = next[i]
-		heap.Push(&far, use{next[i], r.Key})
+		keys[i] = r.Key
 	}
-	return float64(hits) / float64(max(len(rows), 1))
-}
-
-type use struct {
-	at  int
-	key uint32
-}
-
-type farthest []use
-
-func (f farthest) Len() int           { return len(f) }
-func (f farthest) Less(i, j int) bool { return f[i].at > f[j].at }
-func (f farthest) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
-func (f *farthest) Push(x any)        { *f = append(*f, x.(use)) }
-func (f *farthest) Pop() any {
-	old := *f
-	x := old[len(old)-1]
-	*f = old[:len(old)-1]
-	return x
+	return float64(traces.Optimum(keys, capacity)) / float64(max(len(rows), 1))
 }

@@ -21,8 +21,8 @@ var (
 // shortRows is how much of each trace the short form replays.
 const shortRows = 15_000
 
-// traces are the files of the folder of traces; without any the test is skipped.
-func traces(t *testing.T) []string {
+// tracePaths are the files of the folder of traces; without any the test is skipped.
+func tracePaths(t *testing.T) []string {
 	t.Helper()
 	dir := os.Getenv("PENSTOCK_TRACES")
 	if dir == "" {
@@ -97,7 +97,7 @@ func TestTable(t *testing.T) {
 		t.Skip("minutes long: run it with -args -full")
 	}
 	var out bytes.Buffer
-	for _, path := range traces(t) {
+	for _, path := range tracePaths(t) {
 		rows, keys := load(t, path)
 		fmt.Fprintf(&out, "\n**%s**: %d requests, %d keys\n\n", strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".gz"), ".csv"), len(rows), keys)
 		fmt.Fprintln(&out, "| cache | none | optimum | Markov 2 | Markov 4 | miner | Penstock |\n| --- | --- | --- | --- | --- | --- | --- |")
@@ -127,7 +127,7 @@ func TestTable(t *testing.T) {
 }
 
 func TestTheBudgetHoldsOnTheBeginningOfEachTrace(t *testing.T) {
-	for _, path := range traces(t) {
+	for _, path := range tracePaths(t) {
 		rows, _ := load(t, path)
 		rows = rows[:min(len(rows), shortRows)]
 		s := Setup{TTL: 600_000_000_000, Latency: 200_000_000}

@@ -38,7 +38,7 @@ type Variant struct {
 	NoCompression bool
 	// MaxBytes bounds the cache, default 256 MiB, as ours.
 	MaxBytes int64
-	Name          string
+	Name     string
 }
 
 // BuildPenstock builds the service from the module around this one.
