@@ -48,7 +48,7 @@ func (c *Cache) ahead(r *request.Request, e *entry, o *Options) {
 		s.mu.Unlock()
 		return
 	}
-	f := c.newFlight(context.Background(), unsteered(r, e.vary), questionOf(r, o.Enabled, &directives{}), key, e)
+	f := c.newFlight(context.Background(), unsteered(r, e), questionOf(r, o.Enabled, &directives{}), key, e)
 	f.req.Background, f.req.Interim, f.interim = true, nil, nil
 	f.req.SetUrgency(request.LeastUrgent)
 	f.req.Deadline = time.Time{}

@@ -258,7 +258,8 @@ func (f *flight) answer(resp *request.Response, m moment) {
 		f.renew(resp, m)
 		return
 	}
-	o := outcome{response: resp, verdict: judge(f.q, resp.Status, resp.Header, m), vary: selectingNames(resp.Header, f.selectors)}
+	o := outcome{response: resp, verdict: judge(f.q, resp.Status, resp.Header, m)}
+	o.vary = selectingNames(resp.Header, f.selectors, o.verdict.anonymous)
 	for name := range resp.Trailer {
 		o.trailers = append(o.trailers, name)
 	}

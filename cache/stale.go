@@ -34,7 +34,7 @@ func (c *Cache) refresh(k *call) {
 // behind makes a flight that goes on behind the client's back until its answer is stored, to be listed
 // under key.
 func (c *Cache) behind(k *call, key string) *flight {
-	f := c.newFlight(context.WithoutCancel(k.ctx), unsteered(k.r, k.stale.vary), k.q, k.key, k.stale)
+	f := c.newFlight(context.WithoutCancel(k.ctx), unsteered(k.r, k.stale), k.q, k.key, k.stale)
 	f.req.Deadline = time.Time{}
 	f.listed = key
 	f.waiters[&waiter{ctx: context.Background(), header: k.r.Header, leader: true, keeper: true}] = struct{}{}

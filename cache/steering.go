@@ -21,10 +21,14 @@ var steeringFields = []string{
 }
 
 // selectingNames are the fields by which an answer with the header h to a request with the header asked may
-// have been chosen: those of Vary, and what steered.
-func selectingNames(h, asked http.Header) []string {
+// have been chosen: those of Vary, and what steered. Cookies are among them, unless the answer says that it is for all: then
+// it must not be unshared, which is what RFC 9111, section 3.5, asks for Authorization.
+func selectingNames(h, asked http.Header, unshared bool) []string {
 	names := varyNames(h)
 	n := len(names)
+	if unshared && len(asked["Cookie"]) > 0 {
+		names = append(names, "Cookie")
+	}
 	for _, name := range steeringFields {
 		if len(asked[name]) > 0 {
 			names = append(names, name)
@@ -48,14 +52,19 @@ func steered(asked http.Header, names []string) bool {
 	return false
 }
 
-// unsteered is r, or a copy of it, without the steering fields that are not among names.
-func unsteered(r *request.Request, names []string) *request.Request {
-	if !steered(r.Header, names) {
+// unsteered is r, or a copy of it, as a request that e is the answer to: without the fields that steer but did not select e, and
+// without cookies where e was made for who sends none.
+func unsteered(r *request.Request, e *entry) *request.Request {
+	cookies := e.anonymous && len(r.Header["Cookie"]) > 0 && !slices.Contains(e.vary, "Cookie")
+	if !cookies && !steered(r.Header, e.vary) {
 		return r
 	}
 	r = r.Clone()
+	if cookies {
+		delete(r.Header, "Cookie")
+	}
 	for _, name := range steeringFields {
-		if !slices.Contains(names, name) {
+		if !slices.Contains(e.vary, name) {
 			delete(r.Header, name)
 		}
 	}

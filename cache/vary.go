@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"crypto/sha256"
 	"net/http"
 	"slices"
 	"strings"
@@ -65,6 +66,9 @@ func selecting(name string, lines []string) string {
 	switch name {
 	case "Forwarded":
 		return forwardedSelects(lines)
+	case "Authorization", "Cookie":
+		sum := sha256.Sum256([]byte(strings.Join(lines, "\x00"))) // secrets are not kept, in memory or in a file
+		return string(sum[:])
 	case "Accept", "Accept-Charset", "Accept-Encoding", "Accept-Language":
 		fold = true
 	}

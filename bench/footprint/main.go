@@ -21,9 +21,9 @@ import (
 	"penstock/bench/servers"
 )
 
-// fillings are the sizes of bodies, and how many are stored: some 40 to 80 MB for each.
+// fillings are the sizes of bodies, and how many are stored: some 20 to 50 MB for each.
 var fillings = []struct{ size, count int }{
-	{100, 60_000}, {1 << 10, 40_000}, {10 << 10, 8_000}, {100 << 10, 800},
+	{100, 20_000}, {1 << 10, 20_000}, {10 << 10, 4_000}, {100 << 10, 400},
 }
 
 // room is far more than any filling takes.
