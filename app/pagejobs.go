@@ -130,6 +130,6 @@ func (p pages) Streams() []web.Stream {
 }
 
 func streamOf(s api.StreamProgress) web.Stream {
-	return web.Stream{ID: s.ID, Route: s.Route, Tenant: s.Tenant, State: s.State, Started: s.Started, Lines: s.Lines, Failed: s.Failed,
+	return web.Stream{ID: s.ID, Route: s.Route, Tenant: s.Tenant, State: s.State, Started: s.Started, Read: s.Read, Lines: s.Lines, Failed: s.Failed,
 		Hits: s.Hits, Bytes: s.Bytes, Size: s.Size, Duration: time.Duration(s.DurationMs) * time.Millisecond}
 }

@@ -12,14 +12,14 @@ import (
 )
 
 // submit has the demo accept a job, and gives its id.
-func (d *demo) submit(t *testing.T, body string) string {
+func (d *demo) submit(t *testing.T, tenant, body string) string {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", d.data+"/v1/jobs", strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("X-Tenant", `<b>shop</b>`)
+	r.Header.Set("X-Tenant", tenant)
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		t.Fatal(err)
@@ -35,10 +35,10 @@ func (d *demo) submit(t *testing.T, body string) string {
 // busyJobs has something of everything stand on the page of jobs: it goes on until ctx ends.
 func (d *demo) busyJobs(ctx context.Context, t *testing.T) {
 	for i := range 12 {
-		d.submit(t, fmt.Sprintf(`{"route":"movie","params":{"id":%d}}`, i+1))
+		d.submit(t, [...]string{"shop", "mobile", "reports"}[i%3], fmt.Sprintf(`{"route":"movie","params":{"id":%d}}`, i+1))
 	}
-	d.submit(t, fmt.Sprintf(`{"route":"movie","params":{"id":99},"run_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
-	d.submit(t, `{"route":"movie","params":{"id":99999999}}`)
+	d.submit(t, "reports", fmt.Sprintf(`{"route":"movie","params":{"id":99},"run_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
+	d.submit(t, "mobile", `{"route":"movie","params":{"id":99999999}}`)
 	const lines = 40_000
 	in, feed := io.Pipe()
 	r, err := http.NewRequestWithContext(ctx, "POST", fmt.Sprintf("%s/v1/stream/search?size=%d", d.data, lines*20), in)
@@ -67,7 +67,7 @@ func (d *demo) busyJobs(ctx context.Context, t *testing.T) {
 
 func TestJobsAreLookedAtCancelledAndSentAgain(t *testing.T) {
 	d := startDemo(t)
-	id := d.submit(t, fmt.Sprintf(`{"route":"movie","params":{"id":4},"run_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
+	id := d.submit(t, `<b>shop</b>`, fmt.Sprintf(`{"route":"movie","params":{"id":4},"run_at":%q}`, time.Now().Add(time.Hour).Format(time.RFC3339)))
 	b := open(t)
 	axe := readAxe(t)
 	b.visit(d.admin + "/jobs")

@@ -66,7 +66,7 @@ func newFake() *fake {
 				{ID: "j2", State: "queued", Route: "movie", RunAt: noon.Add(time.Hour)}},
 			Dead: []Job{{ID: "j1", State: "dead", Tenant: hostile, Route: "movie", Attempts: 3, Error: "no connection " + hostile, Params: `{"id":"` + hostile + `"}`, Ended: noon}},
 			One:  &Job{ID: "j1", State: "dead", Tenant: hostile, Route: "movie", Attempts: 3, MaxAttempts: 3, Error: "no connection " + hostile, Params: hostile, Status: 503, Bytes: 12, Ended: noon}},
-		streams: []Stream{{ID: "s1", Route: "movie", Tenant: hostile, State: "running", Lines: 5000, Failed: 7, Bytes: 250, Size: 1000, Duration: 10 * time.Second},
+		streams: []Stream{{ID: "s1", Route: "movie", Tenant: hostile, State: "running", Read: 5000, Lines: 5000, Failed: 7, Bytes: 250, Size: 1000, Duration: 10 * time.Second},
 			{ID: "s2", Route: "movie", State: "broken", Lines: 12, Duration: time.Second}},
 	}
 }

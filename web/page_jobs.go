@@ -72,8 +72,9 @@ type Stream struct {
 	// State is running, done, cancelled or broken.
 	State   string
 	Started time.Time
-	// Lines were answered, Failed of them not well, Hits from the cache.
-	Lines, Failed, Hits int64
+	// Read are the lines that were read, Lines those that were answered, Failed of them not well, Hits from
+	// the cache.
+	Read, Lines, Failed, Hits int64
 	// Bytes of Size were read; 0: the size is not known.
 	Bytes, Size int64
 	Duration    time.Duration
@@ -85,12 +86,18 @@ func (s Stream) Running() bool { return s.State == "running" }
 // Rate is its lines a second so far.
 func (s Stream) Rate() float64 { return float64(s.Lines) / max(s.Duration.Seconds(), .001) }
 
-// Left is how many seconds are left at that pace; 0: nobody knows.
+// Share is how much of the stream is answered, by its bytes: what was read and waits does not count.
+func (s Stream) Share() float64 {
+	return min(ratio(s.Bytes, s.Size), 1) * min(float64(s.Lines)/float64(max(s.Read, 1)), 1)
+}
+
+// Left is how many seconds are left at the pace so far; 0: nobody knows.
 func (s Stream) Left() float64 {
-	if s.Size == 0 || s.Bytes == 0 || s.Bytes >= s.Size {
+	share := s.Share()
+	if share == 0 {
 		return 0
 	}
-	return s.Duration.Seconds() * float64(s.Size-s.Bytes) / float64(s.Bytes)
+	return s.Duration.Seconds() * (1 - share) / share
 }
 
 type jobsPage struct {

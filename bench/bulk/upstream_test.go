@@ -2,21 +2,23 @@ package bulk
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 )
 
-// upstream answers a line with about 300 bytes. It works on slots lines at once, each for the time that
-// the test sets: so it allows slots divided by that time, and no more.
+// upstream answers a line with about 300 bytes, many lines in one call. It works on slots calls at once,
+// each for the time that the test sets: so it allows slots times batch divided by that time, and no more.
 type upstream struct {
 	url   string
 	slots chan struct{}
 	delay atomic.Int64 // nanoseconds
-	calls atomic.Int64
+	lines atomic.Int64
 	// held is how long the slots were held, in nanoseconds: timers are late where processors are busy.
 	held atomic.Int64
 }
@@ -46,7 +48,24 @@ func (u *upstream) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		u.held.Add(int64(time.Since(began)))
 		<-u.slots
 	}
-	u.calls.Add(1)
 	w.Header().Set("Content-Type", "application/json")
-	_, _ = fmt.Fprintf(w, `{"id":%q,"title":"line","text":%q}`, strings.TrimPrefix(r.URL.Path, "/lines/"), padding)
+	ids, batched := strings.CutPrefix(r.URL.RawQuery, "ids=")
+	if !batched {
+		u.lines.Add(1)
+		_, _ = io.WriteString(w, answer(strings.TrimPrefix(r.URL.Path, "/lines/")))
+		return
+	}
+	ids, err := url.QueryUnescape(ids)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	var items []string
+	for id := range strings.SplitSeq(ids, ",") {
+		items = append(items, answer(id))
+	}
+	u.lines.Add(int64(len(items)))
+	_, _ = io.WriteString(w, "["+strings.Join(items, ",")+"]")
 }
+
+func answer(id string) string { return fmt.Sprintf(`{"id":%q,"title":"line","text":%q}`, id, padding) }

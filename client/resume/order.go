@@ -19,7 +19,7 @@ var ErrUnordered = errors.New("the answers are whole but stay as they are, since
 // Order puts the file in the order of its lines. Lines that were sent again stand behind the others, in
 // order: so it is a few ascending runs, which are merged.
 func (o *Output) Order() error {
-	if err := o.Flush(); err != nil || o.file == nil {
+	if err := o.Flush(); err != nil || o.file == nil || !o.unordered {
 		return err
 	}
 	runs, err := o.runs()
@@ -33,6 +33,7 @@ func (o *Output) Order() error {
 		return err
 	}
 	o.w.Reset(o.file)
+	o.unordered = false
 	return nil
 }
 

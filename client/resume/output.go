@@ -24,6 +24,9 @@ type Output struct {
 	fault error
 
 	known answered
+	// last is the last line that was written, and unordered is set when one was written behind a later one.
+	last      int64
+	unordered bool
 	// ok and failed count the answers that were in the file.
 	ok, failed int64
 }
@@ -82,6 +85,7 @@ func (o *Output) resume(opt OutputOptions) error {
 		if !o.known.add(l.Line) {
 			return fmt.Errorf("it has two answers for line %d", l.Line)
 		}
+		o.wrote(l.Line)
 		if l.Status < 400 {
 			o.ok++
 		} else {
@@ -170,10 +174,16 @@ func (o *Output) rewrite(write func(w *bufio.Writer) error) error {
 	return nil
 }
 
-// append writes one answer.
-func (o *Output) append(raw []byte) error {
+func (o *Output) wrote(line int64) {
+	o.unordered = o.unordered || line < o.last
+	o.last = line
+}
+
+// append writes the answer of a line.
+func (o *Output) append(line int64, raw []byte) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.wrote(line)
 	if o.fault == nil {
 		_, o.fault = o.w.Write(raw)
 	}

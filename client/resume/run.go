@@ -141,7 +141,7 @@ func (o *Options) stream(ctx context.Context, w *window, offset int64) (n int64,
 		if !w.answer(l.Line) {
 			return n, fmt.Errorf("the service answered line %d, which was not asked or has its answer", l.Line)
 		}
-		if err := o.Out.append(raw); err != nil {
+		if err := o.Out.append(l.Line, raw); err != nil {
 			return n, err
 		}
 		o.Progress.answered(l.Status < 400)

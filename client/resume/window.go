@@ -12,7 +12,7 @@ import (
 const (
 	// windowLines and windowBytes bound what was read and has no answer yet. It is more than a service has
 	// inside of one stream, so that it never waits for it.
-	windowLines = 1 << 15
+	windowLines = 1 << 14
 	windowBytes = 16 << 20
 	// maxLine is where a line is cut off that is too long for any service, which will say so.
 	maxLine = 64 << 20
