@@ -174,7 +174,7 @@ func (q *QuotaController) Tick(now time.Time, h Hand) []Decision {
 		q.act(now, h)
 	}
 	var out []Decision
-	if d := q.verdict(now); d != nil {
+	if d := q.verdict(now, h); d != nil {
 		out = append(out, *d)
 	}
 	return append(out, q.record(now, h)...)
@@ -215,9 +215,9 @@ const (
 	verdictCalls = 30
 )
 
-// verdict judges the record that waits, when enough calls have ended since. A change for the worse needs no
-// rolling back: the controller itself answers refusals, at once. The caller holds mu.
-func (q *QuotaController) verdict(now time.Time) *Decision {
+// verdict judges the record that waits, when enough calls have ended since. A rise that brought refusals is worse, and goes
+// back, if the refusals have not had it taken back already. The caller holds mu.
+func (q *QuotaController) verdict(now time.Time, h Hand) *Decision {
 	d := q.open
 	if d == nil || now.Sub(d.Time) < 2*time.Second {
 		return nil
@@ -230,20 +230,38 @@ func (q *QuotaController) verdict(now time.Time) *Decision {
 	good, refused := q.now.rates(now)
 	d.Measured = fmt.Sprintf("admitted %.3g/s to %.3g/s, refused %.1f %% to %.1f %%", good0, good, 100*refused0, 100*refused)
 	d.JudgedAt = now
+	more := refused > refused0+worseRefused
 	switch {
 	case !enough:
 		d.Verdict, d.Measured = VerdictNeutral, d.Measured+"; few calls came"
+	case more && d.From > 0 && (d.To == 0 || d.To > d.From):
+		q.takeBack(d, now, h)
+	case more:
+		d.Verdict, d.Measured = VerdictNeutral, d.Measured+"; fewer calls can't have brought more refusals: the quota itself, or others' use of it, changed"
 	case refused < refused0-worseRefused || refused <= refused0+worseRefused && good > 1.03*good0:
 		d.Verdict = VerdictBetter
 	default:
 		d.Verdict = VerdictNeutral
 	}
-	if refused > refused0+worseRefused {
-		d.Measured += "; the refusals were answered by later changes"
-	}
 	d.Confidence = 1 - 1/math.Sqrt(float64(max(q.now.admitted+q.now.refused, 1)))
 	q.open = nil
 	return d
+}
+
+// takeBack ends a rise that brought refusals. The caller holds mu.
+func (q *QuotaController) takeBack(d *Decision, now time.Time, h Hand) {
+	if rate, told := q.s.rate(); told && (rate == 0 || rate > d.From) {
+		d.Verdict, d.Measured = VerdictNeutral, d.Measured+"; the upstream tells this limit itself and refuses all the same"
+		return
+	}
+	d.Verdict, d.RolledBack = VerdictWorse, true
+	if rate := q.s.Rate(); rate > 0 && rate < d.To || rate > 0 && d.To == 0 {
+		d.Measured += fmt.Sprintf("; the refusals have had the rate brought down to %.3g/s meanwhile", rate)
+		return
+	}
+	q.s.Pace = PaceState{Pace: d.From, Top: d.From, Cut: now}
+	q.rule, q.reason = "rollback", fmt.Sprintf("rolled back to %.3g/s: %s", d.From, d.Measured)
+	q.act(now, h)
 }
 
 // Status says what the last step came to.

@@ -88,18 +88,28 @@ func (s *search) unreached(inFlight int, now time.Time, h Hand) {
 		s.found.steps++
 		s.turn(most, now, h)
 	default:
-		s.found.to, s.found.verdict, s.found.confidence = limit, VerdictNeutral, 0
-		s.found.measured = "the demand has not used up the workers since, so this can't be judged"
-		if s.found.after.Calls == 0 {
-			s.found.after = s.found.before
+		to := limit
+		if last := s.knee.last; last > 0 && last < limit {
+			to = last // the most that the demand used up
 		}
-		s.flush()
-		if s.found.from != limit {
-			s.taken = append(s.taken, s.found)
-		}
-		s.found = finding{}
-		h.Release()
+		s.close(to)
+		s.knee.Rest = to
+		s.giveUp(now, h)
 	}
+}
+
+// close writes down a change that can't be judged.
+func (s *search) close(to float64) {
+	s.flush()
+	if s.found.from == to {
+		return
+	}
+	s.found.to, s.found.verdict, s.found.confidence = to, VerdictNeutral, 0
+	s.found.measured = "the demand has not used up the workers since, so this can't be judged"
+	if s.found.after.Calls == 0 {
+		s.found.after = s.found.before
+	}
+	s.taken = append(s.taken, s.found)
 }
 
 // restart begins anew under a limit that the search did not choose. What is known of the upstream stays.

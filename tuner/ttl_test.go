@@ -2,6 +2,7 @@ package tuner
 
 import (
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -40,6 +41,9 @@ func twoKinds(n int, total, share, fast, slow float64) []contentKey {
 	return keys
 }
 
+// full also runs the long simulations.
+var full = flag.Bool("full", false, "run the long simulations, too")
+
 func TestTTLKeepsTheTargetWithFewerCallsThanTheBestSingleTTL(t *testing.T) {
 	const warmup = 800
 	for name, c := range map[string]struct {
@@ -56,6 +60,9 @@ func TestTTLKeepsTheTargetWithFewerCallsThanTheBestSingleTTL(t *testing.T) {
 		"never, or often": {contentWorld{keys: twoKinds(120, 20, .1, 1.0/20, 1e-9)}, .01, .6},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name != "two kinds" && name != "one key" && !*full {
+				t.Skip("a few seconds of computing: go test ./tuner -run TTLKeeps -args -full")
+			}
 			t.Parallel()
 			c.w.early = .02
 			_, calls := c.w.bestStatic(c.target)

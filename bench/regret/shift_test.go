@@ -25,7 +25,7 @@ func init() {
 			world:   world{slots: rise, service: serving(always(ms(700))), spread: .3, thrash: .3},
 			callers: always(300), shifts: []time.Duration{120 * sec}, trip: ms(700), workers: append([]int{70}, ladder...),
 			moves: true, optimum: throughput(rise, always(ms(700))),
-			note: "nearly six times as many slots: with 12 calls at once a look says little, looks are rare, and each step adds half at most (tuning.step_ratio).",
+			note: "nearly six times as many slots: nothing shows while the old limit holds, looks come every 8 to 12 s (tuning.probe_ratio), and each of the five steps adds half at most (tuning.step_ratio) and takes 2.3 round trips.",
 		},
 	)
 }
