@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 
 	"penstock/configs"
@@ -19,8 +20,16 @@ type town struct {
 	t       *testing.T
 	nats    *natstest.Cluster
 	proxies []*natstest.Proxy
-	nodes   []*house
 	config  string
+
+	mu    sync.Mutex // guards nodes where goroutines of the test read them
+	nodes []*house
+}
+
+func (w *town) node(i int) *house {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nodes[i]
 }
 
 // clustered starts n NATS servers and n Apps named a, b, c and so on; config is that of each, UPSTREAM the
@@ -46,6 +55,8 @@ func (w *town) start(i int) *house {
 	text := fmt.Sprintf("cluster: {url: %q, node: %q, replicas: %d, lease: 2s}\n%s",
 		w.proxies[i].URL(), string(rune('a'+i)), len(w.proxies), w.config)
 	h := open(w.t, text, nil)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.nodes[i] = h
 	return h
 }
