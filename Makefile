@@ -2,10 +2,13 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
-.PHONY: run build test bench compare regret reference screenshots clean
+.PHONY: run run-cluster build test bench compare regret reference screenshots clean
 
 run: build ## start the demo: a slow API, Penstock in front of it, visitors
 	./bin/scheduler demo
+
+run-cluster: build ## three NATS servers and three Penstock nodes on loopback
+	./scripts/run-cluster.sh
 
 build: ## build bin/scheduler
 	go build -trimpath -ldflags '$(LDFLAGS)' -o bin/scheduler ./cmd/scheduler

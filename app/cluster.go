@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,6 +16,7 @@ import (
 	"penstock/configs"
 	"penstock/engine"
 	"penstock/engine/natsengine"
+	"penstock/web"
 )
 
 // openEngine opens what keeps things: the cluster, if there is one, else the engine of data_dir; nil: there is
@@ -184,4 +186,21 @@ func (a *App) degraded() string {
 		return "out of touch with the other nodes; requests go on"
 	}
 	return ""
+}
+
+// webNodes are the nodes as the page shows them.
+func (a *App) webNodes() []web.Node {
+	if a.nodes == nil {
+		return nil
+	}
+	var nodes []web.Node
+	for _, m := range a.nodes.View().Nodes {
+		var i nodeInfo
+		_ = json.Unmarshal(m.Info, &i) // of another version: what is missing shows as none
+		nodes = append(nodes, web.Node{
+			Name: m.Node, Self: m.Self, Leader: m.Leader, State: m.State, Admin: i.Admin, Seen: m.LastSeen,
+			Rate: i.RequestRate, HitRatio: i.HitRatio, Queued: i.Queued, InFlight: i.InFlight, Jobs: i.JobsRunning,
+		})
+	}
+	return nodes
 }

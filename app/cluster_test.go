@@ -204,6 +204,12 @@ func TestNodesShareWhatOperatorsAndTheLeaderSay(t *testing.T) {
 			t.Errorf("a follower tunes: %+v", st)
 		}
 	})
+	t.Run("the page", func(t *testing.T) {
+		w.soon("the page shows all nodes", func() bool {
+			page := other.do("GET", other.adminURL("/"), "").expect(t, 200).body
+			return strings.Contains(page, "Nodes of the cluster") && strings.Count(page, "(this one)") == 1 && strings.Contains(page, ">leader<")
+		})
+	})
 	t.Run("purges", func(t *testing.T) {
 		for _, n := range w.nodes {
 			n.get("/proxy/movies/film").expect(t, 200)
@@ -220,6 +226,9 @@ func TestNodesShareWhatOperatorsAndTheLeaderSay(t *testing.T) {
 			return strings.Contains(follower.get("/readyz").expect(t, 200).body, `"degraded"`)
 		})
 		follower.get("/proxy/movies/other").expect(t, 200)
+		w.soon("the page says so", func() bool {
+			return strings.Contains(follower.do("GET", follower.adminURL("/"), "").body, `id="degraded"`)
+		})
 		follower.do("POST", follower.adminURL("/admin/v1/cache/purge"), `{"all":true}`).expect(t, 200) // is carried out later elsewhere
 		w.nodes[leader].get("/proxy/movies/other").expect(t, 200)
 		w.proxies[(leader+1)%3].Mend()

@@ -88,6 +88,7 @@ func (a *App) makeNow(last observe.Sample, values map[string]float64) *web.Now {
 			n.Reload.Error = r.Err.Error()
 		}
 	}
+	n.Degraded, n.Nodes = a.degraded(), a.webNodes()
 	for _, x := range a.alerts.Alerts() {
 		n.Alerts = append(n.Alerts, web.Alert{
 			Rule: x.Rule, Upstream: x.Upstream, Route: x.Route, State: string(x.State), Severity: x.Severity, Summary: x.Summary,

@@ -27,6 +27,10 @@ type Now struct {
 	Alerts         []Alert    `json:"alerts"`
 	// Signals are the values that the history got for this moment.
 	Signals map[string]float64 `json:"signals"`
+	// Degraded says what does not work though requests are answered; "": everything works.
+	Degraded string `json:"degraded,omitempty"`
+	// Nodes are those of the cluster; none: there is no cluster.
+	Nodes []Node `json:"nodes,omitempty"`
 }
 
 // TuningMode is what the tuner may do.
@@ -196,4 +200,22 @@ type Alert struct {
 	Since      time.Time         `json:"since,omitzero"`
 	FiredAt    time.Time         `json:"fired_at,omitzero"`
 	ResolvedAt time.Time         `json:"resolved_at,omitzero"`
+}
+
+// Node is one node of the cluster.
+type Node struct {
+	Name   string `json:"name"`
+	Self   bool   `json:"self"`
+	Leader bool   `json:"leader"`
+	// State is up, silent, gone or unknown.
+	State string `json:"state"`
+	// Admin is the address of its page.
+	Admin string    `json:"admin"`
+	Seen  time.Time `json:"seen"`
+	// Rate is its requests per second.
+	Rate     float64 `json:"rate"`
+	HitRatio float64 `json:"hit_ratio"`
+	Queued   float64 `json:"queued"`
+	InFlight float64 `json:"calls_in_flight"`
+	Jobs     int     `json:"jobs_running"`
 }

@@ -5,6 +5,7 @@ package natstest
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"path/filepath"
 	"strings"
@@ -77,16 +78,21 @@ func StartWith(t testing.TB, n int, o Options) *Cluster {
 	return c
 }
 
-// ports finds free ports. Another process may take one before it is used; the test fails then.
+// ports finds free ports, below those that systems hand out by themselves: between this look and the
+// server's own listening nobody takes such a port by chance.
 func ports(t testing.TB, n int) (found []int) {
 	t.Helper()
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+	for tries := 0; len(found) < n; tries++ {
+		port := 11_000 + rand.IntN(20_000)
+		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", fmt.Sprint(port)))
 		if err != nil {
-			t.Fatal(err)
+			if tries > 1000 {
+				t.Fatal(err)
+			}
+			continue
 		}
 		defer l.Close()
-		found = append(found, l.Addr().(*net.TCPAddr).Port)
+		found = append(found, port)
 	}
 	return found
 }
