@@ -3,6 +3,7 @@ package natsengine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -22,14 +23,12 @@ type opening[T any] struct {
 	it     T
 }
 
-// openPause is how long nothing is opened ahead of its use after the cluster was found away.
+// openPause is how long nothing is opened after the cluster was found away: else a start would wait for
+// each stream in turn.
 const openPause = 2 * time.Second
 
 // first opens it, or leaves that for later if the cluster is away.
 func (o *opening[T]) first(ctx context.Context) error {
-	if r := o.e.remote; r != nil && time.Since(time.Unix(0, r.passed.Load())) < openPause {
-		return nil
-	}
 	_, err := o.get(ctx)
 	if o.e.remote != nil && errors.Is(err, engine.ErrUnavailable) && !o.e.isClosed() {
 		return nil
@@ -43,6 +42,9 @@ func (o *opening[T]) get(ctx context.Context) (it T, err error) {
 	defer o.mu.Unlock()
 	if o.opened {
 		return o.it, nil
+	}
+	if r := o.e.remote; r != nil && time.Since(time.Unix(0, r.passed.Load())) < openPause {
+		return it, fmt.Errorf("%w: the cluster was away a moment ago", engine.ErrUnavailable)
 	}
 	err = o.e.call(ctx, func(ctx context.Context) error {
 		it, err = o.make(ctx)
