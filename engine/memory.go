@@ -13,18 +13,19 @@ import (
 // Memory is an Engine that keeps everything in memory and nothing beyond its Close. Make it with
 // NewMemory.
 type Memory struct {
-	mu     sync.Mutex // guards what follows
-	kvs    map[string]*memoryKV
-	logs   map[string]*memoryLog
-	blobs  map[string]*memoryBlobs
-	closed chan struct{}
+	mu      sync.Mutex // guards what follows
+	kvs     map[string]*memoryKV
+	logs    map[string]*memoryLog
+	blobs   map[string]*memoryBlobs
+	shelves map[string]*memoryShelf
+	closed  chan struct{}
 }
 
 // NewMemory returns an empty Memory.
 func NewMemory() *Memory {
 	return &Memory{
 		kvs: make(map[string]*memoryKV), logs: make(map[string]*memoryLog),
-		blobs: make(map[string]*memoryBlobs), closed: make(chan struct{}),
+		blobs: make(map[string]*memoryBlobs), shelves: make(map[string]*memoryShelf), closed: make(chan struct{}),
 	}
 }
 

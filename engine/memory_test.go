@@ -71,3 +71,5 @@ func TestASlowWatcherGetsTheLastOfEachKey(t *testing.T) {
 		}
 	})
 }
+
+func TestMemoryShelf(t *testing.T) { enginetest.Shelf(t, engine.NewMemory()) }

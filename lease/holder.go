@@ -120,7 +120,7 @@ func (h *holder) look(now time.Time) {
 		h.shared = false
 		q.Apply(nil, nil)
 		h.leave()
-	case h.shared && (replaced || !h.renewed.IsZero() && abs(h.record.likely(h.k.o.Node)-h.likely) > Whole/20):
+	case h.shared && (replaced || e != nil && !h.renewed.IsZero() && abs(h.record.likely(h.k.o.Node)-h.likely) > Whole/20):
 		h.apply(&q, nil, now)
 	}
 	if h.shared && h.due(now) {

@@ -96,11 +96,11 @@ func (r Record) feedGone() {
 // owed is how much me should give up for others who wait for it, and missing how much more it should have
 // that is free, were its want another one.
 func (r Record) owed(me string, want int64) (owed, missing int64) {
-	n := r.clone()
-	m, ok := n.Members[me]
-	if !ok {
-		return 0, 0
+	m, ok := r.Members[me]
+	if !ok || want <= m.Held && !r.contended(me) {
+		return 0, 0 // as a rule, and then it should cost next to nothing
 	}
+	n := r.clone()
 	m.Want = want
 	n.Members[me] = m
 	targets := n.targets()
@@ -116,6 +116,16 @@ func (r Record) owed(me string, want int64) (owed, missing int64) {
 		}
 	}
 	return min(max(m.Held-targets[me], 0), max(wanting-n.free(), 0)), min(max(targets[me]-m.Held, 0), max(n.free(), 0))
+}
+
+// contended reports whether anybody but me lacks anything.
+func (r Record) contended(me string) bool {
+	for id, m := range r.Members {
+		if id != me && (m.Gone && m.Held < m.Floor || !m.Gone && m.Want > m.Held) {
+			return true
+		}
+	}
+	return false
 }
 
 // likely is what me would be given if it wanted all.
