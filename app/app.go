@@ -82,6 +82,7 @@ type App struct {
 	purges   *purges        // nil: likewise
 	nodeName string         // of this node of the cluster; empty: it stands alone
 	leases   *lease.Keeper  // nil: quotas are not shared
+	second   *secondLevel   // nil: the caches share nothing
 	flows    sync.Map       // upstream name -> *tuner.FlowMeter
 	tape     *tape          // nil: the tuner is not recorded
 	preload  *preload.Preloader
@@ -166,7 +167,9 @@ func (a *App) build(l *configs.Loaded) error {
 	if err := a.newLeases(l.Config); err != nil {
 		return err
 	}
-	if a.cache, err = cache.New(a.cacheOptions(l.Config), request.DoerFunc(a.dispatch)); err != nil {
+	o := a.cacheOptions(l.Config)
+	o.Second = a.newSecond(l.Config)
+	if a.cache, err = cache.New(o, request.DoerFunc(a.dispatch)); err != nil {
 		return err
 	}
 	commit, err := a.plan(l)
@@ -237,6 +240,9 @@ func (a *App) Start() {
 	}
 	a.background.Go(func() { a.keepHistory(ctx) })
 	a.background.Go(func() { a.disk.watch(ctx) })
+	if a.second != nil {
+		a.background.Go(func() { a.second.follow(ctx) })
+	}
 	if a.o.PaceGC {
 		a.background.Go(func() { paceGC(ctx) })
 	}
@@ -366,6 +372,7 @@ func (a *App) cacheOptions(c *configs.Config) cache.Options {
 		CompressMinBytes: int(c.Cache.CompressMinBytes), MaxObjectBytes: int64(c.Cache.MaxObjectBytes),
 		RefreshAhead: c.Cache.RefreshAhead, ErrorBackoff: c.Cache.ErrorBackoff, ErrorBackoffMax: c.Cache.ErrorBackoffMax,
 		ErrorRecovery: c.Cache.ErrorRecovery, CleanupInterval: c.Cache.CleanupInterval,
+		SecondWait: c.Cache.L2.Wait, SecondMaxBytes: int64(c.Cache.L2.MaxObjectBytes),
 		TenantShare: a.tenants.CacheShare, RouteShare: a.memory.share, SampleKeys: sampledKeys(c),
 		Scope: a.metrics.Process(), OnAccess: a.onAccess, OnEvict: a.onEvict, OnLook: a.ttls.onLook, Logger: a.log,
 	}

@@ -29,6 +29,7 @@ type Cache struct {
 	counters *counters
 	disk     *disk
 	codec    codec
+	second   *second // nil: there is none
 	// split: entries under keys with credentials may exist (see storeKey).
 	split atomic.Bool
 
@@ -78,6 +79,10 @@ func New(o Options, next request.Doer) (*Cache, error) {
 	c.base, c.stop = context.WithCancel(context.Background())
 	c.disk = newDisk(c, o.PersistPath)
 	c.expose(o.Scope)
+	if o.Second != nil {
+		c.second = newSecond(c, o.Second)
+		c.tasks.Go(c.second.run)
+	}
 	c.tasks.Go(c.disk.load)
 	c.tasks.Go(c.maintain)
 	return c, nil

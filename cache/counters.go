@@ -28,6 +28,8 @@ type counters struct {
 	routes                                     sync.Map
 	stored, revalidated, purged, shareExceeded counter
 	ahead, rested                              counter
+
+	secondHits, secondMisses, secondStored, secondFailed, secondDropped, secondTooLarge counter
 }
 
 type routeName struct{ upstream, route string }
@@ -36,7 +38,10 @@ func newCounters(s *observe.Scope) *counters {
 	for name, text := range help {
 		s.Help(name, text)
 	}
+	second := func(result string) counter { return s.With("result", result).Counter("penstock_cache_second_total") }
 	return &counters{
+		secondHits: second("hit"), secondMisses: second("miss"), secondStored: second("stored"), secondFailed: second("failed"),
+		secondDropped: second("dropped"), secondTooLarge: second("too_large"),
 		scope:       s,
 		stored:      s.Counter("penstock_cache_stored_total"),
 		revalidated: s.Counter("penstock_cache_revalidated_total"),

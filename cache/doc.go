@@ -21,8 +21,7 @@
 //     proxy-revalidate, whichever mode the route has.
 //   - A waiter that leaves, or reads slowly, never fails another one.
 //
-// Non-goals: a private (browser) cache, storing parts of an answer (206), trailers, several
-// nodes.
+// Non-goals: a private (browser) cache, storing parts of an answer (206), trailers.
 //
 // Concurrency: all methods of Cache may be called at once from any number of goroutines. Lock
 // order: flight table shard, then flight, then buffer; then the store's own locks, and the books', a

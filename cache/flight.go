@@ -43,6 +43,8 @@ type flight struct {
 	// listed is the key in the table, guarded by the table's shard; single: nobody joins it there.
 	listed string
 	single bool
+	// second: the answer is from the second level.
+	second bool
 	// superseded, if not nil, is closed when another call has brought an answer for this key. told,
 	// guarded as listed is, says that it is closed.
 	superseded chan struct{}
@@ -215,6 +217,9 @@ func (f *flight) run() {
 			f.fail(request.Errorf(request.ProblemInternal, "the request could not be finished; the log has the cause under request_id %s", f.req.ID))
 		}
 	}()
+	if f.fromSecond() {
+		return
+	}
 	asked := time.Now()
 	resp, err := f.c.next.Do(f.ctx, f.req)
 	if err == nil && resp == nil {

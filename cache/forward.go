@@ -253,7 +253,11 @@ func (c *Cache) collect(k *call, f *flight, w *waiter) (*request.Response, error
 		if !f.admits(w) {
 			return nil, nil
 		}
-		status.FwdStatus, status.Stored, status.Lifetime = http.StatusNotModified, f.verdict.store, f.verdict.left()
+		if f.second {
+			status = request.CacheStatus{Hit: true, Collapsed: !w.leader, Detail: "second-level"}
+		} else {
+			status.FwdStatus, status.Stored, status.Lifetime = http.StatusNotModified, f.verdict.store, f.verdict.left()
+		}
 		resp := c.serve(k.r, f.renewed, time.Now(), status)
 		if resp == nil {
 			c.purgeKey(k.key)

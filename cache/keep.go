@@ -61,7 +61,10 @@ func (f *flight) put(e *entry) bool {
 	})
 	switch became {
 	case admitted:
-		f.c.counters.stored.Inc()
+		if !f.second {
+			f.c.counters.stored.Inc()
+			f.c.second.offer(f.key)
+		}
 		f.c.confine(f.key, e.counters, e.weight()+int64(len(f.key)))
 		if f.superseded != nil {
 			f.c.flights.supersede(f)

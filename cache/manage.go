@@ -15,7 +15,7 @@ func (c *Cache) Prepare(o Options) (commit func(), err error) {
 	return func() {
 		old := c.settings.Load()
 		o.PersistPath, o.Scope, o.OnAccess, o.Logger = old.PersistPath, old.Scope, old.OnAccess, old.Logger
-		o.OnLook, o.OnEvict = old.OnLook, old.OnEvict
+		o.OnLook, o.OnEvict, o.Second = old.OnLook, old.OnEvict, old.Second
 		c.settings.Store(&o)
 		if o.MaxBytes != old.MaxBytes || o.entryFloor() != old.entryFloor() {
 			c.store.resize(o.MaxBytes, o.entryFloor())

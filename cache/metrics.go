@@ -14,6 +14,7 @@ var help = map[string]string{
 	"penstock_cache_tenant_share_exceeded_total": "Answers not stored because their tenant had used its share up.",
 	"penstock_cache_refreshed_ahead_total":       "Hot keys fetched anew before they expired.",
 	"penstock_cache_error_backoff_total":         "Requests not forwarded because their key failed several times in a row.",
+	"penstock_cache_second_total":                "What the cache that nodes share did, by result: hit, miss (asked, and nothing usable was there), stored, failed, dropped (too many changes waited), too_large.",
 	"penstock_cache_entries":                     "Keys stored.",
 	"penstock_cache_bytes":                       "Bytes that keys, headers, bodies as stored and overhead take.",
 	"penstock_cache_max_bytes":                   "The bound on penstock_cache_bytes (cache.max_bytes).",

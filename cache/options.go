@@ -70,6 +70,13 @@ type Options struct {
 	// of two, and on fewer where a route has many; 0: nothing is measured. More: less work, less known.
 	SampleKeys int
 
+	// Second is a second level that other caches share; nil: none. It is asked by a call that is about to go
+	// to the upstream, for SecondWait at most (0: DefaultSecondWait), and is given answers of up to
+	// SecondMaxBytes (0: DefaultSecondMaxBytes) after they were stored here. It stays as it was given to New.
+	Second         SecondLevel
+	SecondWait     time.Duration
+	SecondMaxBytes int64
+
 	// Scope takes the metrics; nil: they are discarded.
 	Scope *observe.Scope
 	// OnAccess, if not nil, hears of each cacheable request. It must be quick, and may be called
@@ -144,6 +151,12 @@ func (o Options) withDefaults() Options {
 	}
 	o.ErrorBackoffMax = max(o.ErrorBackoffMax, o.ErrorBackoff)
 	o.MaxObjectBytes = min(o.MaxObjectBytes, o.MaxBytes)
+	if o.SecondWait <= 0 {
+		o.SecondWait = DefaultSecondWait
+	}
+	if o.SecondMaxBytes <= 0 {
+		o.SecondMaxBytes = DefaultSecondMaxBytes
+	}
 	if o.Scope == nil {
 		o.Scope = observe.Discard()
 	}

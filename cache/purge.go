@@ -31,6 +31,8 @@ func (c *Cache) Purge(p PurgeRequest) int {
 	if p == (PurgeRequest{Key: p.Key}) {
 		return c.purgeKey(p.Key)
 	}
+	c.second.hideAll()
+	defer c.second.forgetAll()
 	c.disk.forget(p.matches)
 	c.flights.purge(p.matchesFlight)
 	n := 0
@@ -114,6 +116,8 @@ func tagged(h http.Header, tag string) bool {
 // purgeKey forgets one key, for all credentials.
 func (c *Cache) purgeKey(key string) int {
 	p := PurgeRequest{Key: key}
+	c.second.hide(key)
+	defer c.second.forget(key)
 	c.disk.forget(p.matches)
 	n := 0
 	c.flights.purgeKey(key, func() {
@@ -122,6 +126,8 @@ func (c *Cache) purgeKey(key string) int {
 		}
 	})
 	if c.split.Load() {
+		c.second.hideAll()
+		defer c.second.forgetAll()
 		c.flights.purge(p.matchesFlight)
 		for stored, rec := range c.store.all() {
 			if p.matches(stored, rec) && c.store.remove(stored) {

@@ -99,7 +99,16 @@ type Cache struct {
 	MaxObjectBytes       Size          `koanf:"max_object_bytes" min:"1KiB" max:"1GiB" doc:"The largest answer that is stored; higher keeps big ones, lower keeps them from pushing out many small ones."`
 	CleanupInterval      time.Duration `koanf:"cleanup_interval" min:"1s" max:"24h" doc:"How often expired answers are swept out; more often frees memory sooner, less often saves CPU."`
 	Persist              bool          `koanf:"persist" reload:"restart" doc:"Whether the cache is saved under data_dir and loaded at start; on starts warm, off starts empty. It needs data_dir."`
+	L2                   L2            `koanf:"l2" doc:"The second level: a cache that the nodes of a cluster share."`
 	PersistInterval      time.Duration `koanf:"persist_interval" min:"10s" max:"24h" doc:"How often the cache is saved when persist is on; more often loses less in a crash, less often writes less."`
+}
+
+// L2 is the cache that the nodes of a cluster share.
+type L2 struct {
+	Enabled        bool          `koanf:"enabled" reload:"restart" doc:"Whether the nodes of a cluster share what they store: a miss looks there before it goes to the upstream. On spares the upstream calls for what another node has; it needs cluster.url and memory of the NATS servers."`
+	MaxBytes       Size          `koanf:"max_bytes" min:"1MiB" max:"1TiB" reload:"restart" doc:"How much memory of the NATS servers it takes; the oldest answers go. More keeps more, less leaves memory to others. The same on all nodes."`
+	MaxObjectBytes Size          `koanf:"max_object_bytes" min:"1KiB" max:"256KiB" doc:"The largest answer, as stored, that is shared; larger ones stay on the node that fetched them."`
+	Wait           time.Duration `koanf:"wait" min:"1ms" max:"5s" doc:"How long a miss waits for it before the upstream is asked; longer finds more while the cluster is slow, shorter costs less then."`
 }
 
 // Workers is how many calls run at once and how many wait, for one upstream.

@@ -3,6 +3,7 @@ package configs
 import (
 	"time"
 
+	"penstock/cache"
 	"penstock/jobs"
 	"penstock/knob"
 )
@@ -39,6 +40,7 @@ func Defaults() *Config {
 			MaxObjectBytes:   8 << 20,
 			CleanupInterval:  time.Minute,
 			PersistInterval:  5 * time.Minute,
+			L2:               L2{MaxBytes: 64 << 20, MaxObjectBytes: cache.DefaultSecondMaxBytes, Wait: cache.DefaultSecondWait},
 		},
 		Workers:    Workers{Count: 16, Min: 1, Max: 256, QueueLength: 1000, RequestTimeout: 2 * time.Minute},
 		Batching:   Batching{Enabled: true, Linger: 5 * time.Millisecond, MaxItems: 50},
