@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -28,8 +29,16 @@ func (a *App) preloadOptions(c *configs.Config) preload.Options {
 	return preload.Options{
 		Enabled: knob.Bool{Knob: a.mustKnob("preload.enabled")}, Threshold: a.floatKnob("preload.threshold"),
 		BudgetRatio: a.floatKnob("preload.budget"), MaxItems: c.Preload.MaxItems, SessionHeader: c.Preload.SessionHeader,
-		Spare: a.spare, Fresh: a.cache.Fresh, BatchMax: a.batchMax, Scope: a.metrics.Process(),
+		Spare: a.spare, Fresh: a.cache.Fresh, BatchMax: a.batchMax, RouteOf: a.Route, Scope: a.metrics.Process(),
 	}
+}
+
+func preloadPolicy(c configs.PreloadPolicy) request.PreloadPolicy {
+	p := request.PreloadPolicy{Off: !c.Enabled, Shared: c.Share}
+	for _, l := range c.Links {
+		p.Links = append(p.Links, request.Link{Place: l.From, Route: l.Route, Param: cmp.Or(l.Param, "id")})
+	}
+	return p
 }
 
 // spare reports whether an upstream can take calls that nobody asked for.

@@ -30,7 +30,7 @@ func newTable(c *configs.Config, ttl func(upstream, route string, p configs.Cach
 		u, _ := c.ResolvedUpstream(name)
 		r := request.NewProxyRoute(name, cachePolicy(u.Cache, ttl(name, request.ProxyRoute, u.Cache)))
 		r.OnAbandon, r.MaxWait = onAbandon[u.OnAbandon], u.Workers.RequestTimeout
-		r.BaseURL = u.BaseURL
+		r.BaseURL, r.Preload = u.BaseURL, preloadPolicy(u.Preload)
 		t.proxies[name] = r
 	}
 	var faults []error
@@ -60,6 +60,7 @@ func newRoute(name string, u configs.Upstream, c configs.Route, ttl request.Dura
 		PassHeaders:  u.PassHeaders,
 		OnAbandon:    onAbandon[c.OnAbandon],
 		Cache:        cachePolicy(c.Cache, ttl),
+		Preload:      preloadPolicy(c.Preload),
 		PricePerCall: c.PricePerCall,
 	}
 	for p, pc := range c.Params {

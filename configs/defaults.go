@@ -72,6 +72,7 @@ func Defaults() *Config {
 // defaultUpstream is what an upstream has that sets nothing; what it inherits is laid over it.
 func defaultUpstream() Upstream {
 	return Upstream{
+		Preload:  PreloadPolicy{Enabled: true},
 		Timeouts: Timeouts{Connect: 5 * time.Second, ResponseHeader: 30 * time.Second, Total: time.Minute},
 		Retry: Retry{
 			MaxAttempts: 3,
@@ -96,7 +97,7 @@ func defaultUpstream() Upstream {
 
 // defaultRoute is what a route has that sets nothing.
 func defaultRoute() Route {
-	return Route{Method: "GET", Urgency: 3, OnAbandon: "auto", Cache: CachePolicy{Mode: "http"}}
+	return Route{Method: "GET", Urgency: 3, OnAbandon: "auto", Cache: CachePolicy{Mode: "http"}, Preload: PreloadPolicy{Enabled: true}}
 }
 
 // defaultRate is what a rate window has that sets nothing but its limit.

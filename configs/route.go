@@ -16,8 +16,23 @@ type Route struct {
 	Timeout      time.Duration     `koanf:"timeout" min:"0s" max:"24h" doc:"From dispatch to the end of the answer; longer suits slow questions, shorter frees workers; 0: the upstream's timeouts.total."`
 	OnAbandon    string            `koanf:"on_abandon" enum:"auto,finish,cancel" inherit:"on_abandon" doc:"What becomes of a call whose last client has gone: finish stores the answer, cancel stops the call, auto finishes safe methods and cancels others."`
 	Cache        CachePolicy       `koanf:"cache" inherit:"cache" doc:"How answers are kept; what is not set comes from the upstream."`
+	Preload      PreloadPolicy     `koanf:"preload" doc:"What of the route may be fetched ahead."`
 	Batch        Batch             `koanf:"batch" doc:"How requests of this route travel together; without form they travel alone."`
 	PricePerCall float64           `koanf:"price_per_call" min:"0" max:"1000000000" doc:"What one call costs, in a currency of your choice; it shows what was saved."`
+}
+
+// PreloadPolicy is what a route, or an upstream's proxy path, says about fetching ahead.
+type PreloadPolicy struct {
+	Enabled bool   `koanf:"enabled" doc:"Whether its requests are learned from and fetched ahead; off for what a GET changes, or what is too dear to be fetched in vain."`
+	Share   bool   `koanf:"share" doc:"Whether what all tenants ask for is learned together; on learns faster, where the answers are the same for all, but one tenant's habits then show in what is fetched for another."`
+	Links   []Link `koanf:"links" doc:"Which routes the ids in its answers lead to. Links are also found by watching; a declared one is known from the start."`
+}
+
+// Link is one way from an answer to the requests that it leads to.
+type Link struct {
+	From  string `koanf:"from" required:"true" doc:"The place of the ids in the JSON answer, with [] for each list: movies[].id, [].id."`
+	Route string `koanf:"route" required:"true" doc:"The declared route that is asked for with an id."`
+	Param string `koanf:"param" doc:"The param of that route that takes the id; empty: id."`
 }
 
 // Param is one param of a route.

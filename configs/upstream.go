@@ -18,6 +18,7 @@ type Upstream struct {
 	Workers          Workers           `koanf:"workers" inherit:"workers" doc:"Calls at once and queue of this upstream; what is not set comes from the section workers."`
 	Rates            []Rate            `koanf:"rates" inherit:"rates" doc:"Quota windows of this upstream; if set they replace the section rates as a whole, [] means none."`
 	Cache            CachePolicy       `koanf:"cache" inherit:"cache" doc:"How answers of the proxy path, and of routes that do not say otherwise, are kept."`
+	Preload          PreloadPolicy     `koanf:"preload" doc:"What of the proxy path may be fetched ahead."`
 	OnAbandon        string            `koanf:"on_abandon" enum:"auto,finish,cancel" doc:"What becomes of a call whose last client has gone: finish stores the answer, cancel stops the call, auto finishes safe methods and cancels others."`
 }
 

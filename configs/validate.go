@@ -43,9 +43,11 @@ func (c *Config) Validate() []Fault {
 	v.alerts(c.Monitoring, c)
 	for _, name := range c.UpstreamNames() {
 		v.upstream("upstreams."+name, c.Upstreams[name])
+		v.links("upstreams."+name+".preload.links", c.Upstreams[name].Preload.Links, c)
 	}
 	for _, name := range c.RouteNames() {
 		v.route("routes."+name, name, c.Routes[name], c.UpstreamNames())
+		v.links("routes."+name+".preload.links", c.Routes[name].Preload.Links, c)
 	}
 	return v.faults
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -36,6 +37,28 @@ func (c *checks) route(path, name string, r Route, upstreams []string) {
 		}
 	}
 	c.batch(path+".batch", r.Batch, params)
+}
+
+// links checks where links between routes lead.
+func (c *checks) links(path string, links []Link, all *Config) {
+	for i, l := range links {
+		at := indexed(path, i)
+		if l.From != "" && !strings.Contains(l.From, "[]") {
+			c.fault(at+".from", "%q names no list; write [] behind the list's name, as in movies[].id", l.From)
+		}
+		if l.Route == "" {
+			continue
+		}
+		to, ok := all.Routes[l.Route]
+		if !ok {
+			c.suggest(at+".route", nearest(l.Route, all.RouteNames()), "there is no route %s", quote(l.Route))
+			continue
+		}
+		params, param := to.paramNames(), cmp.Or(l.Param, "id")
+		if !slices.Contains(params, param) {
+			c.suggest(at+".param", nearest(param, params), "the route %s has no param %s%s", l.Route, quote(param), haveParams(params))
+		}
+	}
 }
 
 func (c *checks) method(path, method string) {

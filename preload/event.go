@@ -47,11 +47,14 @@ type Access struct {
 
 // tenantOf is the tenant under which a request is learned.
 func (p *Preloader) tenantOf(r *request.Request) string {
-	if p.o.Shared(r.Route) {
+	if r.Route != nil && r.Route.Preload.Shared {
 		return ""
 	}
 	return r.Tenant
 }
+
+// allows reports whether a route is learned from and may be fetched ahead.
+func allows(r *request.Route) bool { return r == nil || !r.Preload.Off }
 
 // sessionOf names who asks, inside the tenant.
 func (p *Preloader) sessionOf(r *request.Request) string {
@@ -64,7 +67,7 @@ func (p *Preloader) sessionOf(r *request.Request) string {
 // Observe takes an access. It never blocks.
 func (p *Preloader) Observe(a Access) {
 	r := a.Request
-	if r == nil || r.Background || !p.o.Enabled.Get() || !prefetchable(r) || !p.o.Allows(r.Route) {
+	if r == nil || r.Background || !p.o.Enabled.Get() || !prefetchable(r) || !allows(r.Route) {
 		return
 	}
 	tenant := p.tenantOf(r)
@@ -222,16 +225,18 @@ func (p *Preloader) named(key uint64, now int64, at time.Time) (wanted []job) {
 	if r == nil {
 		return nil
 	}
-	targets := p.links.targets(*x, p.tenantOf(r))
+	tenant := p.tenantOf(r)
+	targets := append(p.declared(*x, r, tenant), p.links.targets(*x, tenant)...)
 	for _, t := range targets {
+		route := t.route()
 		cost := float32(1)
-		if most := p.o.BatchMax(t.f.template.Route); most > 1 {
+		if most := p.o.BatchMax(route); most > 1 {
 			cost = 1 / float32(min(most, max(len(targets), 1)))
 		}
 		for _, q := range p.model.Offer(t.key, t.link, t.rank, cost, now) {
 			made := p.known.get(q.Key)
 			if made == nil {
-				made = t.f.make(t.value)
+				made = t.make()
 			}
 			wanted = p.job(wanted, q, made, at)
 		}
@@ -265,7 +270,7 @@ func (p *Preloader) repeatable(r *request.Request, at time.Time) bool {
 
 // job adds the prefetch of a prediction, if it may be made now. It is called with mu held.
 func (p *Preloader) job(wanted []job, q learn.Prediction, r *request.Request, at time.Time) []job {
-	if r == nil || r.Route == nil || !p.repeatable(r, at) || !p.o.Allows(r.Route) || !p.kinds.worthwhile(p.hash.kindOf(r), at) {
+	if r == nil || r.Route == nil || !p.repeatable(r, at) || !allows(r.Route) || !p.kinds.worthwhile(p.hash.kindOf(r), at) {
 		return wanted
 	}
 	j := job{prediction: q, request: r, route: p.hash.route(r.Route)}

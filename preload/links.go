@@ -114,6 +114,22 @@ type target struct {
 	rank  int
 	value string
 	f     *family
+	built *request.Request // of a declared link, instead of the family
+}
+
+func (t *target) route() *request.Route {
+	if t.built != nil {
+		return t.built.Route
+	}
+	return t.f.template.Route
+}
+
+// make returns the request; nil: it can't be made.
+func (t *target) make() *request.Request {
+	if t.built != nil {
+		return t.built
+	}
+	return t.f.make(t.value)
 }
 
 // targets are the keys that an answer names, by the links known.
@@ -129,7 +145,7 @@ func (l *links) targets(x *listing, tenant string) (list []target) {
 				continue
 			}
 			for rank, id := range g.ids {
-				list = append(list, target{l.h.joined(tenant, (*f).before, (*f).escape(id), (*f).after), link, rank, id, *f})
+				list = append(list, target{key: l.h.joined(tenant, (*f).before, (*f).escape(id), (*f).after), link: link, rank: rank, value: id, f: *f})
 			}
 		}
 	}

@@ -53,11 +53,8 @@ type Options struct {
 	// Fresh returns until when the cache would answer a request without a call; false: it would not. nil:
 	// what requests showed is believed.
 	Fresh func(*request.Request) (time.Time, bool)
-	// Allows reports whether a route may be prefetched; nil: any.
-	Allows func(*request.Route) bool
-	// Shared reports whether a route's keys are learned for all tenants together, because its answers are
-	// the same for all; nil: none.
-	Shared func(*request.Route) bool
+	// RouteOf finds a declared route, for the links of others; nil: none.
+	RouteOf func(name string) (*request.Route, bool)
 	// BatchMax is how many requests of a route share a call; nil, 0 or 1: none.
 	BatchMax func(*request.Route) int
 	// Scope takes the metrics; nil: none.
@@ -90,11 +87,8 @@ func (o *Options) ensureDefaults() {
 	if o.Spare == nil {
 		o.Spare = func(string) bool { return true }
 	}
-	if o.Allows == nil {
-		o.Allows = func(*request.Route) bool { return true }
-	}
-	if o.Shared == nil {
-		o.Shared = func(*request.Route) bool { return false }
+	if o.RouteOf == nil {
+		o.RouteOf = func(string) (*request.Route, bool) { return nil, false }
 	}
 	if o.BatchMax == nil {
 		o.BatchMax = func(*request.Route) int { return 1 }

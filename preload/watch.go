@@ -37,7 +37,7 @@ func (w *watched) Do(ctx context.Context, r *request.Request) (*request.Response
 	if err != nil || r.Background || answer.Cache.Hit || answer.Cache.Collapsed || answer.Cache.Fwd == "" || !w.p.o.Enabled.Get() {
 		return answer, err
 	}
-	if prefetchable(r) && w.p.o.Allows(r.Route) {
+	if prefetchable(r) && allows(r.Route) {
 		w.p.told(r, answer)
 	}
 	return answer, nil

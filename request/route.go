@@ -70,6 +70,24 @@ type CachePolicy struct {
 	StaleIfError time.Duration
 }
 
+// PreloadPolicy is what a route says about fetching ahead.
+type PreloadPolicy struct {
+	// Off: its requests are not learned from and not fetched ahead.
+	Off bool
+	// Shared: what all tenants ask for is learned together, since the answers are the same for all.
+	Shared bool
+	// Links are the routes that the ids in its answers lead to.
+	Links []Link
+}
+
+// Link says that the values at a place of a JSON answer are the param of another route.
+type Link struct {
+	// Place is the path of the values with [] for each list, such as movies[].id or [].id.
+	Place string
+	// Route and Param name the declared route that is asked for with a value, and its param.
+	Route, Param string
+}
+
 // Route is one kind of request on an upstream. It is immutable once compiled; a reload makes new
 // Routes, and requests in flight keep theirs.
 type Route struct {
@@ -111,6 +129,8 @@ type Route struct {
 	OnAbandon OnAbandon
 	// Cache is the cache policy.
 	Cache CachePolicy
+	// Preload says what of the route may be fetched ahead.
+	Preload PreloadPolicy
 	// PricePerCall is what one upstream call costs, in the currency of the operator's choice.
 	PricePerCall float64
 
