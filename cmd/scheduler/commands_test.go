@@ -301,12 +301,12 @@ func TestDemoServesAndStops(t *testing.T) {
 	if strings.Join(s.events, " ") != "start stop" {
 		t.Errorf("events %v", s.events)
 	}
-	if s.options.Ephemeral {
-		t.Error("ephemeral without being asked")
-	}
-	command(t, func(c *cli) { c.newService = s.open(t) }, "demo", "--visitors", "0", "--duration", "1ms", "--listen", ":0", "--ephemeral")
 	if !s.options.Ephemeral {
-		t.Error("--ephemeral has no effect")
+		t.Error("without a folder the demo has no jobs in memory")
+	}
+	command(t, func(c *cli) { c.newService = s.open(t) }, "demo", "--visitors", "0", "--duration", "1ms", "--listen", ":0", "--set", "data_dir=kept")
+	if s.options.Ephemeral {
+		t.Error("ephemeral with a folder")
 	}
 	if o := s.options.Config; o.Flags["server.listen"] != ":0" || o.Flags["log.level"] != "warn" {
 		t.Errorf("flags %v", o.Flags)

@@ -58,6 +58,10 @@ func TestNodesOfAClusterShareWhatTheyKeep(t *testing.T) {
 	c := natstest.Start(t, 3)
 	a, b := connect(t, ClusterOptions{URL: "nats://" + c.Addr(0)}), connect(t, ClusterOptions{URL: "nats://" + c.Addr(1)})
 	fill(t, a)
+	eventually(t, "the other server has the last pin", func() bool {
+		pins, err := kv(t, b).List(t.Context())
+		return err == nil && len(pins) == 20
+	})
 	full(t, b)
 	other := connect(t, ClusterOptions{URL: c.URL(), Prefix: "other"})
 	if list, err := kv(t, other).List(t.Context()); err != nil || len(list) != 0 {
