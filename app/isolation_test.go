@@ -81,7 +81,7 @@ func TestNoWayInLeadsToAnothersAnswer(t *testing.T) {
 func TestATargetWrittenOtherwiseIsAnotherKeyOrTheSamePage(t *testing.T) {
 	h := open(t, smallest, http.HandlerFunc(confidant))
 	first := "/public/a/b"
-	h.get("/proxy/movies" + first).expect(t, 200)
+	h.get("/proxy/movies"+first).expect(t, 200)
 	for _, other := range []string{
 		"/public//a/b", "/public/a//b", "/public/a/b/", "/public/a/b//", "/public/A/b", "/PUBLIC/a/b", "/public/a%2fb", "/public/a%2Fb",
 		"/public/%61/b", "/public/a/b%20", "/public/a/b;x", "/public/a/b;x=1", "/public/a/b%3b", "/public/a/b%3F", "/public/a/b%23",
