@@ -136,3 +136,26 @@ func TestARouteThatIsSwitchedOffIsNeitherLearnedNorFetched(t *testing.T) {
 		}
 	})
 }
+
+// TestTenantsLearnTogetherOnlyWhereTheRouteSaysSo: what one tenant showed is of use to another, whose own
+// request is then made as his.
+func TestTenantsLearnTogetherOnlyWhereTheRouteSaysSo(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			v := newVisitors(t, request.PreloadPolicy{Shared: shared})
+			defer v.Close()
+			v.browse("t1", 101, 112)
+			v.take()
+			v.ask("t2", "last", v.list, map[string]any{"page": 500})
+			fetched := v.take()
+			if shared != slices.Contains(fetched, "t2 detail?id=5001") {
+				t.Errorf("shared %v: %v was fetched", shared, fetched)
+			}
+			for _, f := range fetched {
+				if !strings.HasPrefix(f, "t2 ") {
+					t.Errorf("%s was fetched for a request of t2", f)
+				}
+			}
+		})
+	}
+}

@@ -81,8 +81,12 @@ func (p *Preloader) Observe(a Access) {
 
 // Evicted takes in that the cache let a copy go before its end. It never blocks.
 func (p *Preloader) Evicted(tenant, key string) {
-	if p.o.Enabled.Get() {
-		p.send(event{kind: evicted, key: p.hash.key(tenant, key), at: time.Now()})
+	if !p.o.Enabled.Get() {
+		return
+	}
+	p.send(event{kind: evicted, key: p.hash.key(tenant, key), at: time.Now()})
+	if tenant != "" { // its route may be shared, and known for all tenants
+		p.send(event{kind: evicted, key: p.hash.key("", key), at: time.Now()})
 	}
 }
 

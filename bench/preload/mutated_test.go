@@ -59,7 +59,7 @@ func TestTheBudgetHoldsOnMutatedTraces(t *testing.T) {
 	if *full {
 		most = 200_000
 	}
-	for _, path := range traces(t) {
+	for _, path := range tracePaths(t) {
 		rows, _ := load(t, path)
 		rows = rows[:min(len(rows), most)]
 		for name, mutate := range mutations {
