@@ -29,6 +29,18 @@ formatted() { # gofmt names the files it would change and still exits 0
 	[ -z "$files" ] || { echo "gofmt -w these:"; echo "$files"; return 1; }
 }
 
+again() { # again LOG: runs the few tests once more that failed there; fails if that is no remedy
+	local packages names
+	grep -qE 'WARNING: DATA RACE|^panic: |^fatal error: |\[(build|setup) failed\]' "$1" && return 1
+	names=$(sed -nE 's/^--- FAIL: ([^ ]+) .*/\1/p' "$1" | sort -u)
+	packages=$(sed -nE 's/^FAIL\t([^ \t]+)\t.*/\1/p' "$1" | sort -u)
+	[ -n "$names" ] && [ "$(wc -w <<<"$names")" -le 3 ] || return 1
+	echo "once more:" $names
+	# shellcheck disable=SC2086
+	go test -race -count=1 -timeout 5m -v -run "^($(paste -sd'|' <<<"$names"))\$" $packages 2>&1 | grep -vE '^\s*=== '
+	[ "${PIPESTATUS[0]}" -eq 0 ]
+}
+
 step gofmt formatted
 # Built once by the root module, which pins it; run in each module.
 step "staticcheck is built" go build -o "$scratch/staticcheck" honnef.co/go/tools/cmd/staticcheck
@@ -52,18 +64,6 @@ while IFS= read -r mod; do
 	cat "$log.one" >>"$log"
 	rm -f "$log.one"
 done < <(find . -name go.mod -not -path '*/node_modules/*' | sort)
-
-again() { # again LOG: runs the few tests once more that failed there; fails if that is no remedy
-	local packages names
-	grep -qE 'WARNING: DATA RACE|^panic: |^fatal error: |\[(build|setup) failed\]' "$1" && return 1
-	names=$(sed -nE 's/^--- FAIL: ([^ ]+) .*/\1/p' "$1" | sort -u)
-	packages=$(sed -nE 's/^FAIL\t([^ \t]+)\t.*/\1/p' "$1" | sort -u)
-	[ -n "$names" ] && [ "$(wc -w <<<"$names")" -le 3 ] || return 1
-	echo "once more:" $names
-	# shellcheck disable=SC2086
-	go test -race -count=1 -timeout 5m -v -run "^($(paste -sd'|' <<<"$names"))\$" $packages 2>&1 | grep -vE '^\s*=== '
-	[ "${PIPESTATUS[0]}" -eq 0 ]
-}
 
 count() { grep -cE "^\s*--- $1: " "$log" || true; }
 passed=$(count PASS) fails=$(count FAIL) skipped=$(count SKIP)
