@@ -36,20 +36,26 @@ EOF
 	pids="$pids $!"
 done
 
-api=${CLUSTER_UPSTREAM:-https://httpbin.org}
+api=${CLUSTER_UPSTREAM:-}
+if [ -z "$api" ]; then # the demo's movie API; nobody uses the Penstock that comes with it
+	api=http://127.0.0.1:$((base + 40))
+	bin/scheduler demo --visitors 0 --api "127.0.0.1:$((base + 40))" --listen 127.0.0.1:0 --admin 127.0.0.1:0 >"$dir/api.log" 2>&1 &
+	pids="$pids $!"
+fi
 for i in 0 1 2; do
 	cat >"$dir/node-$i.yaml" <<EOF
 data_dir: $dir/data-$i
 server: {listen: "127.0.0.1:$((base + 20 + i))"}
 admin: {listen: "127.0.0.1:$((base + 30 + i))"}
 cluster: {url: "$urls", node: node-$i}
-upstreams: {api: {base_url: "$api"}}
-routes: {get: {upstream: api, path: "/{path}", params: {path: {}}}}
+upstreams: {movies: {base_url: "$api"}}
+routes: {movie: {upstream: movies, path: "/movies/{id}", params: {id: {}}}}
 EOF
 	bin/scheduler run --config "$dir/node-$i.yaml" >"$dir/node-$i.log" 2>&1 &
 	pids="$pids $!"
 	echo "node-$i: requests http://127.0.0.1:$((base + 20 + i))  page http://127.0.0.1:$((base + 30 + i))/  log $dir/node-$i.log"
 done
+echo "ask any of them: curl -i http://127.0.0.1:$((base + 20))/proxy/movies/movies/42"
 echo "the nodes as one sees them: curl http://127.0.0.1:$((base + 30))/admin/v1/cluster"
 echo "the upstream is $api (CLUSTER_UPSTREAM=http://... takes another); stop with Ctrl-C"
 wait
