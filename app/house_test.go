@@ -39,7 +39,7 @@ var law = map[string][]string{
 	"app": {"request", "knob", "observe", "cache", "scheduler", "batcher", "upstream", "preload",
 		"observe/webhook", "tuner", "tenant", "tracing", "configs", "api", "web", "jobs", "bulk", "lease", "cluster", "engine", "engine/natsengine"},
 	"engine/natsengine": {"engine"},
-	"cmd/scheduler":     {"app", "configs", "client", "client/resume", "demo", "request", "tenant"},
+	"cmd/scheduler":     {"app", "configs", "client", "client/resume", "demo", "preload/sim", "request", "tenant"},
 }
 
 // stdOnly are the folders that import nothing but the standard library and what law allows.

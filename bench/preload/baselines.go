@@ -5,33 +5,19 @@ import (
 	"slices"
 
 	"penstock/bench/traces"
+	"penstock/preload/sim"
 )
 
-// prefetcher is told of each request and names what to fetch.
-type prefetcher func(r Row, hit bool) []uint32
-
-// Replay replays rows with a prefetcher, nil for none.
-func Replay(rows []Row, s Setup, p prefetcher) Result {
-	w := newWorld(s)
-	defer w.close()
-	for _, r := range rows {
-		w.land(r.At)
-		hit, joined := w.ask(r.At, r.Key)
-		if !hit && !joined {
-			w.call(r.At, r.Key, false)
-		}
-		if p != nil {
-			for _, k := range p(r, hit) {
-				w.prefetch(r.At, k)
-			}
-		}
-	}
-	return w.Result
-}
+// What is replayed, in what world, and what came of it.
+type (
+	Row    = sim.Row
+	Setup  = sim.Setup
+	Result = sim.Result
+)
 
 // Markov prefetches, per client, the k likeliest successors of at least a probability that followed at
 // least twice.
-func Markov(k int, least float64) prefetcher {
+func Markov(k int, least float64) sim.Prefetcher {
 	type successors struct {
 		total int
 		count map[uint32]int
@@ -68,7 +54,7 @@ func Markov(k int, least float64) prefetcher {
 
 // Miner is after MITHRIL (Yang et al., SoCC 2017): keys asked for between R and S times, each time
 // within a short range of requests of each other, are associated; two are prefetched.
-func Miner() prefetcher {
+func Miner() sim.Prefetcher {
 	const least, most, lookahead, tableSize, listSize = 3, 8, 20, 1250, 2
 	type history struct {
 		key uint32

@@ -2,6 +2,7 @@ package preload
 
 import (
 	"math/rand/v2"
+	"penstock/preload/sim"
 	"testing"
 )
 
@@ -65,8 +66,8 @@ func TestTheBudgetHoldsOnMutatedTraces(t *testing.T) {
 		for name, mutate := range mutations {
 			m := mutate(rand.New(rand.NewPCG(11, 13)), append([]Row(nil), rows...))
 			s := Setup{TTL: 600 * second, Latency: second / 5}
-			none := Replay(m, s, nil)
-			ours, _ := ReplayModel(m, s)
+			none := sim.Replay(m, s, nil)
+			ours, _ := sim.ReplayModel(m, s)
 			waste := float64(ours.Issued-ours.Used-ours.UsedLate) / float64(none.Calls())
 			t.Logf("%s, %s: hit ratio %.3f, without %.3f; precision %.2f, extra calls %.1f %%, wasted %.1f %%",
 				path, name, ours.HitRatio(), none.HitRatio(), ours.Precision(), extra(ours, none), 100*waste)

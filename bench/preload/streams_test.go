@@ -2,6 +2,7 @@ package preload
 
 import (
 	"math/rand/v2"
+	"penstock/preload/sim"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -33,7 +34,7 @@ func TestOnAStreamWithoutStructureItStandsDown(t *testing.T) {
 		"zipf":          stream(50_000, func(r *rand.Rand, _ int) (uint32, uint32) { return uint32(r.IntN(20)), uint32(zipf.Uint64()) }),
 	} {
 		for _, s := range []Setup{{Capacity: 1000}, {Capacity: 1000, Latency: second / 5}} {
-			r, _ := ReplayModel(rows, s)
+			r, _ := sim.ReplayModel(rows, s)
 			if waste := float64(r.Issued-r.Used-r.UsedLate) / float64(r.Misses); waste > .01 {
 				t.Errorf("%s, %+v: %.1f %% extra calls", name, s, 100*waste)
 			}
@@ -77,8 +78,8 @@ func TestStructureIsFound(t *testing.T) {
 		"pages never seen":    {pages, Setup{TTL: 30 * second, Latency: second / 5}, .9},
 		"a job every 10 min.": {jobs, Setup{TTL: 60 * second, Latency: second / 5}, .6},
 	} {
-		none := Replay(c.rows, c.setup, nil)
-		r, _ := ReplayModel(c.rows, c.setup)
+		none := sim.Replay(c.rows, c.setup, nil)
+		r, _ := sim.ReplayModel(c.rows, c.setup)
 		won := float64(r.Used) / float64(none.Misses)
 		if won < c.least || extra(r, none) > 10 {
 			t.Errorf("%s: %.0f %% of the misses answered with %.1f %% extra calls; %+v", name, 100*won, extra(r, none), r)

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"penstock/preload/sim"
 	"strings"
 	"testing"
 
@@ -51,23 +51,11 @@ func load(t testing.TB, path string) (rows []Row, keys int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ids, clients := make(map[string]uint32), make(map[string]uint32)
-	id := func(m map[string]uint32, s string) uint32 {
-		v, ok := m[s]
-		if !ok {
-			v = uint32(len(m))
-			m[s] = v
-		}
-		return v
-	}
+	var small sim.Rows
 	for _, r := range all {
-		row := Row{At: int64(r.At) + 1, Client: id(clients, r.Client), Key: id(ids, r.Key)}
-		if n, err := strconv.ParseInt(r.Key, 10, 64); err == nil && strconv.FormatInt(n, 10) == r.Key {
-			row.Number = n
-		}
-		rows = append(rows, row)
+		small.Add(r.At, r.Client, r.Key)
 	}
-	return rows, len(ids)
+	return small.All, small.Keys()
 }
 
 // setups are the columns: what the issue asks for.
@@ -102,7 +90,7 @@ func TestTable(t *testing.T) {
 		fmt.Fprintf(&out, "\n**%s**: %d requests, %d keys\n\n", strings.TrimSuffix(strings.TrimSuffix(filepath.Base(path), ".gz"), ".csv"), len(rows), keys)
 		fmt.Fprintln(&out, "| cache | none | optimum | Markov 2 | Markov 4 | miner | Penstock |\n| --- | --- | --- | --- | --- | --- | --- |")
 		for _, s := range setups(keys) {
-			none := Replay(rows, s.Setup, nil)
+			none := sim.Replay(rows, s.Setup, nil)
 			cell := func(r Result) string {
 				return fmt.Sprintf("%.1f%s/%.0f/%+.1f", 100*r.HitRatio(), late(r), 100*r.Precision(), extra(r, none))
 			}
@@ -110,9 +98,9 @@ func TestTable(t *testing.T) {
 			if s.TTL == 0 && s.Capacity > 0 && s.Latency == 0 {
 				best = fmt.Sprintf("%.1f", 100*Belady(rows, s.Capacity))
 			}
-			ours, _ := ReplayModel(rows, s.Setup)
+			ours, _ := sim.ReplayModel(rows, s.Setup)
 			fmt.Fprintf(&out, "| %s | %.1f | %s | %s | %s | %s | **%s** |\n", s.name, 100*none.HitRatio(), best,
-				cell(Replay(rows, s.Setup, Markov(2, .25))), cell(Replay(rows, s.Setup, Markov(4, .05))), cell(Replay(rows, s.Setup, Miner())), cell(ours))
+				cell(sim.Replay(rows, s.Setup, Markov(2, .25))), cell(sim.Replay(rows, s.Setup, Markov(4, .05))), cell(sim.Replay(rows, s.Setup, Miner())), cell(ours))
 			// Two replays without prefetching differ by up to two points of calls in a small cache: otter's sketch
 			// is seeded at random.
 			if s.Capacity == 0 && extra(ours, none) > 10 {
@@ -131,8 +119,8 @@ func TestTheBudgetHoldsOnTheBeginningOfEachTrace(t *testing.T) {
 		rows, _ := load(t, path)
 		rows = rows[:min(len(rows), shortRows)]
 		s := Setup{TTL: 600_000_000_000, Latency: 200_000_000}
-		none := Replay(rows, s, nil)
-		ours, _ := ReplayModel(rows, s)
+		none := sim.Replay(rows, s, nil)
+		ours, _ := sim.ReplayModel(rows, s)
 		if extra(ours, none) > 10 || ours.HitRatio() < none.HitRatio()-0.005 {
 			t.Errorf("%s: %.1f %% extra calls, hit ratio %.3f, without %.3f", path, extra(ours, none), ours.HitRatio(), none.HitRatio())
 		}

@@ -23,7 +23,8 @@ const compareTrace = "shop-web12.csv.gz"
 func (c *cli) replayCommand() *cobra.Command {
 	o := demo.ReplayOptions{Speed: 1}
 	co := demo.CompareOptions{}
-	compare, quiet, proxy := false, false, false
+	po := preloadReplay{}
+	compare, preloading, quiet, proxy := false, false, false, false
 	cmd := &cobra.Command{
 		Use:   "replay --trace FILE",
 		Short: "Send a real request trace as load and report, or compare without and with Penstock",
@@ -36,8 +37,12 @@ the demo API answers. With --route the rows are sent as POST /v1/requests to the
 
 --compare starts the demo API with a fixed capacity, replays the same rows straight at it and then
 through Penstock, each in a process of its own, and prints a table. It takes about 90 seconds and needs
-no other flag: the trace is then ` + compareTrace + ` in PENSTOCK_TRACES or ../shared/traces.`,
+no other flag: the trace is then ` + compareTrace + ` in PENSTOCK_TRACES or ../shared/traces.
+
+--preloading sends nothing: it replays the trace in virtual time through the preloader's model and the cache's
+store, without and with preloading, and prints hit ratio, waiting, calls and precision.`,
 		Example: `  scheduler replay --compare
+  scheduler replay --preloading --trace web.csv.gz --ttl 10m --latency 200ms
   scheduler replay --compare --trace yoochoose-100k.csv.gz --json
   scheduler replay --trace web.csv.gz --target http://127.0.0.1:8080/proxy/movies --speed 60
   scheduler replay --trace web.csv.gz --target 'http://127.0.0.1:9000/search?q={key}' --limit 1000 --speed 10`,
@@ -48,6 +53,10 @@ no other flag: the trace is then ` + compareTrace + ` in PENSTOCK_TRACES or ../s
 			if quiet {
 				out = nil
 			}
+			if preloading {
+				po.trace, po.limit = o.Trace, o.Limit
+				return c.replayPreloading(ctx, po)
+			}
 			if compare {
 				co.Trace, co.Out, co.Timeout = o.Trace, out, o.Timeout
 				if !proxy {
@@ -56,7 +65,7 @@ no other flag: the trace is then ` + compareTrace + ` in PENSTOCK_TRACES or ../s
 				return c.compare(ctx, co)
 			}
 			if o.Trace == "" {
-				return &usageError{cmd.CommandPath(), errors.New("--trace FILE is missing (or --compare)")}
+				return &usageError{cmd.CommandPath(), errors.New("--trace FILE is missing (or --compare, --preloading)")}
 			}
 			if o.Target == "" {
 				o.Target = strings.TrimRight(c.url, "/") + "/proxy/movies"
@@ -86,6 +95,10 @@ no other flag: the trace is then ` + compareTrace + ` in PENSTOCK_TRACES or ../s
 	f.StringVar(&o.StatsURL, "stats-url", "", "where upstream calls are counted: the demo API's /stats, or the admin plane's /metrics")
 	f.BoolVarP(&quiet, "quiet", "q", false, "no progress")
 	f.BoolVar(&compare, "compare", false, "run the before/after comparison")
+	f.BoolVar(&preloading, "preloading", false, "show what preloading would do, in virtual time")
+	f.DurationVar(&po.ttl, "ttl", 10*time.Minute, "with --preloading: how long an answer is fresh; 0: for ever")
+	f.DurationVar(&po.latency, "latency", 200*time.Millisecond, "with --preloading: how long a call takes")
+	f.IntVar(&po.capacity, "entries", 0, "with --preloading: how many answers the cache holds; 0: all")
 	f.Float64Var(&co.Load, "load", 16, "with --compare: offered load as a multiple of the API's capacity")
 	f.Float64Var(&co.Seconds, "seconds", 40, "with --compare: how long each of the two runs takes, about")
 	f.BoolVar(&proxy, "proxy", false, "with --compare: ask by the proxy path, without batching")

@@ -1,7 +1,8 @@
-package preload
+package sim
 
 import (
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/maypok86/otter/v2"
@@ -16,10 +17,40 @@ type Row struct {
 	Number int64
 }
 
-// Setup is one cell of the table.
+// Rows names what a trace names, in small. The zero value is ready.
+type Rows struct {
+	All           []Row
+	keys, clients map[string]uint32
+}
+
+// Add takes the next row, at its time from the trace's first. Rows come in order of time.
+func (r *Rows) Add(at time.Duration, client, key string) {
+	if r.keys == nil {
+		r.keys, r.clients = make(map[string]uint32), make(map[string]uint32)
+	}
+	row := Row{At: int64(at) + 1, Client: small(r.clients, client), Key: small(r.keys, key)}
+	if n, err := strconv.ParseInt(key, 10, 64); err == nil && strconv.FormatInt(n, 10) == key {
+		row.Number = n
+	}
+	r.All = append(r.All, row)
+}
+
+// Keys is how many different keys there are.
+func (r *Rows) Keys() int { return len(r.keys) }
+
+func small(m map[string]uint32, name string) uint32 {
+	v, ok := m[name]
+	if !ok {
+		v = uint32(len(m))
+		m[name] = v
+	}
+	return v
+}
+
+// Setup is the world that a trace is replayed in.
 type Setup struct {
-	Capacity int   // entries; 0: no bound
-	TTL      int64 // nanoseconds; 0: none
+	Capacity int   // of the cache, entries; 0: no bound
+	TTL      int64 // of an answer, nanoseconds; 0: none
 	Latency  int64 // of a call, nanoseconds
 }
 
@@ -29,6 +60,8 @@ type Result struct {
 	Rows, Hits, Late, Misses int
 	// Issued prefetches end as used, used late, or neither.
 	Issued, Used, UsedLate int
+	// Waited is the time that all requests together waited for calls, nanoseconds.
+	Waited int64
 }
 
 // HitRatio is the share of requests answered without waiting for a call of their own or a prefetch's.
@@ -39,6 +72,9 @@ func (r Result) LateRatio() float64 { return float64(r.Late) / float64(max(r.Row
 
 // Precision is the share of prefetches that were asked for before they were evicted or expired.
 func (r Result) Precision() float64 { return float64(r.Used+r.UsedLate) / float64(max(r.Issued, 1)) }
+
+// MeanWait is how long a request waited for a call on average; 0 for a hit.
+func (r Result) MeanWait() time.Duration { return time.Duration(r.Waited / int64(max(r.Rows, 1))) }
 
 // Calls is how many calls the upstream had.
 func (r Result) Calls() int { return r.Misses + r.Issued }
@@ -56,7 +92,10 @@ type arrival struct {
 	key uint32
 }
 
-type flight struct{ prefetch, joined bool }
+type flight struct {
+	prefetch, joined bool
+	lands            int64
+}
 
 // world is the cache's store and an upstream in virtual time. All calls take equally long, so that answers
 // come in the order of their calls.
@@ -134,8 +173,8 @@ func (w *world) store(a arrival) {
 }
 
 func (w *world) call(now int64, key uint32, prefetch bool) {
-	w.flights[key] = flight{prefetch: prefetch}
 	a := arrival{now + w.s.Latency, key}
+	w.flights[key] = flight{prefetch: prefetch, lands: a.at}
 	if w.s.Latency == 0 {
 		w.store(a)
 		return
@@ -156,16 +195,19 @@ func (w *world) ask(now int64, key uint32) (hit, joined bool) {
 		return true, false
 	}
 	if f, ok := w.flights[key]; ok {
+		w.Waited += max(f.lands-now, 0)
 		if f.prefetch && !f.joined {
 			w.UsedLate++
 			w.Late++
-			w.flights[key] = flight{prefetch: true, joined: true}
+			f.joined = true
+			w.flights[key] = f
 		} else {
 			w.Hits++
 		}
 		return false, true
 	}
 	w.Misses++
+	w.Waited += w.s.Latency
 	return false, false
 }
 

@@ -1,6 +1,30 @@
-package preload
+// Package sim replays request traces in virtual time: through the preloader's model (the very code that runs), the
+// store of the cache (otter) and an upstream whose calls all take equally long.
+package sim
 
 import "penstock/preload/learn"
+
+// Prefetcher is told of each request and names what to fetch.
+type Prefetcher func(r Row, hit bool) []uint32
+
+// Replay replays rows with a prefetcher, nil for none.
+func Replay(rows []Row, s Setup, p Prefetcher) Result {
+	w := newWorld(s)
+	defer w.close()
+	for _, r := range rows {
+		w.land(r.At)
+		hit, joined := w.ask(r.At, r.Key)
+		if !hit && !joined {
+			w.call(r.At, r.Key, false)
+		}
+		if p != nil {
+			for _, k := range p(r, hit) {
+				w.prefetch(r.At, k)
+			}
+		}
+	}
+	return w.Result
+}
 
 // family is that of all numbered keys of a trace.
 const family = 1
