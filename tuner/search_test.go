@@ -57,7 +57,9 @@ func TestTheLedgerOfASearchIsShort(t *testing.T) {
 		stop := r.callers(60)
 		defer stop()
 		time.Sleep(2 * time.Minute)
-		if n := r.settled(); n < 16 || n > 30 {
+		// In one run of ten an epoch that ended too soon keeps it at some 35 until the next look: twice the slots is
+		// the bound, for which the upstream's queue holds as many calls as it works on.
+		if n := r.settled(); n < 16 || n > 40 {
 			t.Errorf("2 minutes later there are %d workers for 20 slots", n)
 			for _, d := range r.loop.Decisions(Filter{}) {
 				t.Logf("%v %s %.0f -> %.0f: %s; %s: %s", d.Time.Format("04:05"), d.Rule, d.From, d.To, d.Reason, d.Verdict, d.Measured)
