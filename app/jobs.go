@@ -281,7 +281,7 @@ func jobError(err error) error {
 			Detail: "no more jobs can be kept; wait until some are done, or raise jobs.max_stored or shorten jobs.retention"}
 	case errors.Is(err, jobs.ErrUnavailable), errors.Is(err, context.DeadlineExceeded):
 		return &request.Error{Problem: request.ProblemUnavailable, RetryAfter: again, Err: err,
-			Detail: "the store of jobs is not available now; nothing was accepted, try again later"}
+			Detail: "the store of jobs is not available now; try again later, with the same Idempotency-Key if a job must not be accepted twice"}
 	}
 	return err
 }
