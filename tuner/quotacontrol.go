@@ -209,10 +209,11 @@ func (q *QuotaController) record(now time.Time, h Hand) []Decision {
 }
 
 // worseRefused is the rise of the refused share that makes a change worse, and verdictCalls the least calls that a
-// verdict rests on.
+// verdict rests on. heldBack is the share of a rate from which on it is taken to be what limited.
 const (
 	worseRefused = 0.02
 	verdictCalls = 30
+	heldBack     = 0.8
 )
 
 // verdict judges the record that waits, when enough calls have ended since. A rise that brought refusals is worse, and goes
@@ -238,8 +239,12 @@ func (q *QuotaController) verdict(now time.Time, h Hand) *Decision {
 		q.takeBack(d, now, h)
 	case more:
 		d.Verdict, d.Measured = VerdictNeutral, d.Measured+"; fewer calls can't have brought more refusals: the quota itself, or others' use of it, changed"
-	case refused < refused0-worseRefused || refused <= refused0+worseRefused && good > 1.03*good0:
+	case refused < refused0-worseRefused:
 		d.Verdict = VerdictBetter
+	case good > 1.03*good0 && d.From > 0 && good0 >= heldBack*d.From:
+		d.Verdict = VerdictBetter
+	case good > 1.03*good0:
+		d.Verdict, d.Measured = VerdictNeutral, d.Measured+"; the rate held nothing back before, so that is the demand's doing"
 	default:
 		d.Verdict = VerdictNeutral
 	}

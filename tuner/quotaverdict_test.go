@@ -22,6 +22,7 @@ func TestARiseThatBringsRefusalsIsWorseAndGoesBack(t *testing.T) {
 		"nothing was done":   {50, 100, 100, 500, VerdictWorse, true, 50, "refused 0.0 % to 50.0 %"},
 		"cut meanwhile":      {50, 100, 60, 500, VerdictWorse, true, 60, "brought down to 60/s"},
 		"no refusals":        {50, 100, 100, 0, VerdictBetter, false, 100, "admitted 50/s to 100/s"},
+		"demand alone":       {500, 900, 900, 0, VerdictNeutral, false, 900, "the demand's doing"},
 		"a cut, and refused": {100, 50, 50, 500, VerdictNeutral, false, 50, "the quota itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
