@@ -80,18 +80,24 @@ func TestAStreamIsRefusedBeforeItBegins(t *testing.T) {
 	}
 }
 
-func TestAStreamIsAnsweredWhileItIsSentAndCanBeCancelled(t *testing.T) {
-	h := open(t, bulkConfig, newMovies())
+// stream begins a stream with one line; feed takes the others.
+func (h *house) stream(path string) (resp *http.Response, feed *io.PipeWriter) {
+	h.t.Helper()
 	in, feed := io.Pipe()
-	req, err := http.NewRequest("POST", h.dataURL("/v1/stream/movie"), in)
+	req, err := http.NewRequest("POST", h.dataURL(path), in)
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	go func() { _, _ = io.WriteString(feed, "{\"id\":\"m1\"}\n") }()
-	resp, err := h.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	if resp, err = h.client.Do(req); err != nil {
+		h.t.Fatal(err)
 	}
+	return resp, feed
+}
+
+func TestAStreamIsAnsweredWhileItIsSentAndCanBeCancelled(t *testing.T) {
+	h := open(t, bulkConfig, newMovies())
+	resp, feed := h.stream("/v1/stream/movie")
 	defer resp.Body.Close()
 	out := bufio.NewReader(resp.Body)
 	if line, err := out.ReadString('\n'); err != nil || !strings.Contains(line, `"line":1`) {

@@ -233,6 +233,14 @@ func (s *siege) end(what string) {
 // The lease of these clusters is 2 s; each fault lasts longer.
 const fault = 5 * time.Second
 
+// long skips a test that is not asked for.
+func long(t *testing.T) {
+	t.Helper()
+	if !*full {
+		t.Skip("a long one: -args -full")
+	}
+}
+
 func TestACutOffNodeLosesNoJobAndFailsNoRequest(t *testing.T) {
 	s := besiege(t)
 	s.last(time.Second)
@@ -243,9 +251,7 @@ func TestACutOffNodeLosesNoJobAndFailsNoRequest(t *testing.T) {
 }
 
 func TestANodeWithAStalledConnectionLosesNoJobAndFailsNoRequest(t *testing.T) {
-	if !*full {
-		t.Skip("a long one: -args -full")
-	}
+	long(t)
 	s := besiege(t)
 	s.last(time.Second)
 	s.proxies[2].Stall()
@@ -255,9 +261,7 @@ func TestANodeWithAStalledConnectionLosesNoJobAndFailsNoRequest(t *testing.T) {
 }
 
 func TestALostServerLosesNoJobAndFailsNoRequest(t *testing.T) {
-	if !*full {
-		t.Skip("a long one: -args -full")
-	}
+	long(t)
 	s := besiege(t)
 	s.last(time.Second)
 	leader := max(s.nats.StreamLeader("KV_penstock_jobs"), 0)
@@ -268,9 +272,7 @@ func TestALostServerLosesNoJobAndFailsNoRequest(t *testing.T) {
 }
 
 func TestAKilledNodeLosesNoJobAndFailsNoRequest(t *testing.T) {
-	if !*full {
-		t.Skip("a long one: -args -full")
-	}
+	long(t)
 	s := besiege(t)
 	s.last(time.Second)
 	s.down[0].Store(true)
@@ -286,9 +288,7 @@ func TestAKilledNodeLosesNoJobAndFailsNoRequest(t *testing.T) {
 }
 
 func TestAClusterThatIsAwayAltogetherFailsNoRequest(t *testing.T) {
-	if !*full {
-		t.Skip("a long one: -args -full")
-	}
+	long(t)
 	s := besiege(t)
 	s.last(time.Second)
 	for i := range 3 {

@@ -10,16 +10,7 @@ import (
 
 func TestTheJobsPageShowsJobsAndStreams(t *testing.T) {
 	h := open(t, bulkConfig+"data_dir: "+t.TempDir()+"\n", newMovies())
-	in, feed := io.Pipe()
-	req, err := http.NewRequest("POST", h.dataURL("/v1/stream/movie?size=200"), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _, _ = io.WriteString(feed, "{\"id\":\"m1\"}\n") }()
-	resp, err := h.client.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, feed := h.stream("/v1/stream/movie?size=200")
 	defer resp.Body.Close()
 	id := resp.Header.Get("X-Stream-Id")
 	list := h.do("GET", h.adminURL("/admin/v1/streams"), "").expect(t, 200, id, `"size":200`)

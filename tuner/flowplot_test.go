@@ -2,8 +2,6 @@ package tuner
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"testing"
 )
 
@@ -31,13 +29,5 @@ func TestBatchPlot(t *testing.T) {
 	}
 	right.line("#27c", "L*a/(0.9*k - L*b)", points)
 	svg := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 275" font-family="sans-serif" font-size="10">` + "\n" + left.b.String() + right.b.String() + "</svg>\n"
-	path := filepath.Join("..", "docs", "batching-tuner.svg")
-	if *update {
-		if err := os.WriteFile(path, []byte(svg), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if drawn, err := os.ReadFile(path); err != nil || string(drawn) != svg {
-		t.Errorf("%s is not what the code gives (go test ./tuner -run BatchPlot -update draws it anew): %v", path, err)
-	}
+	drawn(t, "batching-tuner.svg", svg)
 }

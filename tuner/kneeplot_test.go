@@ -2,8 +2,6 @@ package tuner
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -40,14 +38,5 @@ func TestKneePlot(t *testing.T) {
 	fmt.Fprintf(&out, `<polyline fill="none" stroke="#999" stroke-width="2" points="%s"/>`+"\n", strings.TrimSpace(knee.String()))
 	fmt.Fprintf(&out, `<polyline fill="none" stroke="#1565c0" stroke-width="1.5" points="%s"/>`+"\n", strings.TrimSpace(workers.String()))
 	fmt.Fprintf(&out, `<text x="%d" y="16" text-anchor="end"><tspan fill="#777">slots</tspan> and <tspan fill="#1565c0">workers</tspan>, by epoch</text>`+"\n</svg>\n", width-20)
-	path := filepath.Join("..", "docs", "tuning-workers.svg")
-	if *update {
-		if err := os.WriteFile(path, []byte(out.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if want, err := os.ReadFile(path); err != nil || string(want) != out.String() {
-		t.Errorf("docs/tuning-workers.svg is not what the controller does now (go test ./tuner -run KneePlot -update draws it anew): %v", err)
-	}
+	drawn(t, "tuning-workers.svg", out.String())
 }

@@ -3,8 +3,6 @@ package tuner
 import (
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -112,13 +110,5 @@ func TestTTLPlot(t *testing.T) {
 	right.line("#27c", "typical TTL", points)
 	right.text(right.left+right.in+6, right.top+16, "start", "grey: 2e/l, the best single TTL")
 	svg := `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 720 275" font-family="sans-serif" font-size="10">` + "\n" + left.b.String() + right.b.String() + "</svg>\n"
-	path := filepath.Join("..", "docs", "ttl.svg")
-	if *update {
-		if err := os.WriteFile(path, []byte(svg), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if drawn, err := os.ReadFile(path); err != nil || string(drawn) != svg {
-		t.Errorf("%s is not what the code gives (go test ./tuner -run TTLPlot -update draws it anew): %v", path, err)
-	}
+	drawn(t, "ttl.svg", svg)
 }
